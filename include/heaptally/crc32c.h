@@ -1,0 +1,33 @@
+/*
+ * CRC-32C (Castagnoli), the checksum of every record of a snapshot file.
+ * Polynomial 0x1EDC6F41 reflected, initial value and final xor ~0, as in RFC 3720 appendix B.4:
+ * the check value of "123456789" is 0xE3069283.
+ */
+#ifndef HEAPTALLY_CRC32C_H
+#define HEAPTALLY_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Continues `crc` (0 to begin) over `size` bytes at `data`. Pure; needs no table in memory, so that
+ * it costs a process under mlockall nothing: four bits a step through 16 constants.
+ */
+static inline uint32_t htl_crc32c(uint32_t crc, const void *data, size_t size)
+{
+    static const uint32_t nibble[16] = {
+        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+    };
+    const unsigned char *p = data;
+    crc = ~crc;
+    while (size--) {
+        crc ^= *p++;
+        crc = crc >> 4 ^ nibble[crc & 15];
+        crc = crc >> 4 ^ nibble[crc & 15];
+    }
+    return ~crc;
+}
+
+#endif
