@@ -1,0 +1,65 @@
+/* Bytes of a module's file, by link-time address.
+ *
+ * A *module* is one loaded ELF object: the program, a library, the vDSO. What is read here are the
+ * tables that its file carries (.eh_frame and its search table). They are read with pread into a
+ * cache of MODULE_BYTES_PAGES pages, never from the mapped module: a dlclose on another thread may
+ * unmap that at any moment, and under mlockall a touched mapping would stay resident.
+ *
+ * The file is trusted only once it has been shown to be the one that was loaded: by its build-id,
+ * or, where it has none, by the checksum of its unwind search table. It is opened for the length
+ * of one request only (see module_bytes_release), since a program may close, or count, every
+ * descriptor it finds. A file whose device, inode, size or times changed is identified anew.
+ *
+ * Link-time address: the address in the file's program headers; run-time address minus load bias.
+ *
+ * Threads: one thread only (the monitor) uses this file. No locks, no stdio. */
+#ifndef HEAPTALLY_MODULE_BYTES_H
+#define HEAPTALLY_MODULE_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Which file a module was loaded from. All of it is copied from the loaded image by the caller,
+ * who owns the pointers; they need to live for the length of a call only. */
+struct module_file {
+    const char *path;            /* absolute; NULL for the vDSO, which has no file */
+    const uint8_t *build_id;     /* NT_GNU_BUILD_ID of the loaded image; NULL if it has none */
+    uint32_t build_id_length;    /* in bytes, 0 if it has none */
+    uint64_t eh_frame_hdr_vaddr; /* link-time address of PT_GNU_EH_FRAME, 0 if there is none */
+    uint64_t eh_frame_hdr_size;  /* p_filesz of it, in bytes */
+    /* module_bytes_digest over the loaded .eh_frame_hdr. Looked at only where build_id_length is
+     * 0; a module that has neither cannot be told from a file put in its place, and reads as
+     * -ESTALE. 0: not taken. */
+    uint32_t eh_frame_hdr_digest;
+};
+
+enum {
+    MODULE_BYTES_PAGE = 4096, /* bytes of one cached page */
+    MODULE_BYTES_PAGES = 64,  /* pages in the cache: 256 KB, shared by all modules */
+    MODULE_BYTES_FILES = 64,  /* files whose identity and segments are remembered */
+};
+
+/* Takes the memory of the cache (about 270 KB, malloc). 0, or -ENOMEM. Calling it again is free. */
+int module_bytes_open(void);
+
+/* Gives all of it back. Harmless if it isn't open. */
+void module_bytes_close(void);
+
+/* Copies the `length` bytes at link-time address `vaddr` of `file` to `out`. Bytes that a segment
+ * has in memory only (.bss) read as 0.
+ * 0; -EFAULT if no segment holds them all; -ESTALE if the file at that path is not the one that
+ * was loaded; -ENOEXEC if it is no 64-bit little-endian ELF file for this machine; else the -errno
+ * of open, fstat or pread. `out` is undefined on error. */
+int module_bytes_read(const struct module_file *file, uint64_t vaddr, void *out, size_t length);
+
+/* Closes the descriptor that module_bytes_read may have left open; to be called after a batch. */
+void module_bytes_release(void);
+
+/* Opens the file of a module (O_RDONLY | O_CLOEXEC) and identifies it as module_bytes_read does.
+ * The descriptor, which the caller closes, or a -errno as above. -ENOENT for the vDSO. */
+int module_bytes_open_file(const struct module_file *file);
+
+/* The checksum of a table in memory for eh_frame_hdr_digest; never 0. */
+uint32_t module_bytes_digest(const void *bytes, size_t length);
+
+#endif
