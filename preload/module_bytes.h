@@ -7,8 +7,9 @@
  *
  * The file is trusted only once it has been shown to be the one that was loaded: by its build-id,
  * or, where it has none, by the checksum of its unwind search table. It is opened for the length
- * of one request only (see module_bytes_release), since a program may close, or count, every
- * descriptor it finds. A file whose device, inode, size or times changed is identified anew.
+ * of one batch of reads only, and only if the cache lacks a page, since a program may close, or
+ * count, every descriptor it finds. A file whose device, inode, size or times changed is identified
+ * anew.
  *
  * Link-time address: the address in the file's program headers; run-time address minus load bias.
  *
@@ -45,15 +46,21 @@ int module_bytes_open(void);
 /* Gives all of it back. Harmless if it isn't open. */
 void module_bytes_close(void);
 
-/* Copies the `length` bytes at link-time address `vaddr` of `file` to `out`. Bytes that a segment
- * has in memory only (.bss) read as 0.
- * 0; -EFAULT if no segment holds them all; -ESTALE if the file at that path is not the one that
- * was loaded; -ENOEXEC if it is no 64-bit little-endian ELF file for this machine; else the -errno
- * of open, fstat or pread. `out` is undefined on error. */
-int module_bytes_read(const struct module_file *file, uint64_t vaddr, void *out, size_t length);
+/* Begins a batch of reads from one module. Identifies its file, unless it is known already.
+ * 0; -ESTALE if the file at that path is not the one that was loaded; -ENOEXEC if it is no 64-bit
+ * ELF file for this machine; -ENOMEM before module_bytes_open; else the -errno of open, fstat or
+ * pread. The vDSO is copied from memory once; -ENOENT if there is none. */
+int module_bytes_begin(const struct module_file *file);
 
-/* Closes the descriptor that module_bytes_read may have left open; to be called after a batch. */
-void module_bytes_release(void);
+/* Copies the `length` bytes at link-time address `vaddr` of the module of this batch to `out`.
+ * Bytes that a segment has in memory only (.bss) read as 0. The end of a segment is taken at the
+ * next multiple of 8, so that the aligned words that hold its last bytes can be read.
+ * 0; -EFAULT if no segment holds them all; else as module_bytes_begin, if bytes had to be read
+ * from the file. `out` is undefined on error. */
+int module_bytes_read(uint64_t vaddr, void *out, size_t length);
+
+/* Ends the batch: closes the descriptor. */
+void module_bytes_end(void);
 
 /* Opens the file of a module (O_RDONLY | O_CLOEXEC) and identifies it as module_bytes_read does.
  * The descriptor, which the caller closes, or a -errno as above. -ENOENT for the vDSO. */
