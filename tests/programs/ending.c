@@ -1,0 +1,156 @@
+/*
+ * ending HOW: a process that ends in one of the ways a process can.
+ *
+ * 1000 blocks of 100 bytes are there for several ticks before the end, 10 more of 100 bytes only
+ * at the very end: an ending in good order shows all, any other loses at most the last ones.
+ */
+#include "program.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+static const char *program;
+
+static int end_return(void)
+{
+    return 0;
+}
+
+static int end_exit(void)
+{
+    exit(7);
+}
+
+static int end__exit(void)
+{
+    _exit(8);
+}
+
+static int end_quick_exit(void)
+{
+    quick_exit(9);
+}
+
+static int end_abort(void)
+{
+    abort();
+}
+
+static int end_segv(void)
+{
+    *(volatile int *)program_sink = 0;
+    volatile int *nowhere = NULL;
+    return *nowhere;
+}
+
+static int end_kill(void)
+{
+    raise(SIGKILL);
+    return 0;
+}
+
+static int end_term(void)
+{
+    raise(SIGTERM);
+    return 0;
+}
+
+static void *last_worker(void *argument)
+{
+    sleep_ms(300);
+    keep_blocks("late", 5, 100);
+    return argument;
+}
+
+/* The main thread ends; the process lives until its last worker has returned. */
+static int end_pthread_exit(void)
+{
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, last_worker, NULL) == 0);
+    pthread_exit(NULL);
+}
+
+/* A worker ends the process while the main thread waits for it. */
+static void *exiting_worker(void *argument)
+{
+    (void)argument;
+    exit(11);
+}
+
+static int end_worker_exit(void)
+{
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, exiting_worker, NULL) == 0);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+static int end_exec_other(void)
+{
+    execl("/bin/sh", "sh", "-c", "exit 12", (char *)NULL);
+    return 1;
+}
+
+/* The same program again, under the same process id: a second file beside the first. */
+static int end_exec_self(void)
+{
+    execl("/proc/self/exe", program, "return", (char *)NULL);
+    return 1;
+}
+
+/* exec that fails: the program goes on and must still be watched. */
+static int end_exec_failed(void)
+{
+    execl("/nonexistent/program", "program", (char *)NULL);
+    keep_blocks("late", 5, 100);
+    sleep_ms(200);
+    return 0;
+}
+
+/* From inside an exit handler, another block: the last one of an ending in good order. */
+static void allocate_at_exit(void)
+{
+    keep_blocks("late", 5, 100);
+}
+
+static int end_atexit(void)
+{
+    atexit(allocate_at_exit);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*end)(void);
+} endings[] = {
+    {"return", end_return},
+    {"exit", end_exit},
+    {"_exit", end__exit},
+    {"quick_exit", end_quick_exit},
+    {"abort", end_abort},
+    {"segv", end_segv},
+    {"kill", end_kill},
+    {"term", end_term},
+    {"pthread_exit", end_pthread_exit},
+    {"worker_exit", end_worker_exit},
+    {"exec_other", end_exec_other},
+    {"exec_self", end_exec_self},
+    {"exec_failed", end_exec_failed},
+    {"atexit", end_atexit},
+};
+
+int main(int argc, char **argv)
+{
+    MUST(argc == 2);
+    program = argv[0];
+    keep_blocks("kept", 1000, 100);
+    sleep_ms(400);
+    keep_blocks("kept", 10, 100);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcmp(argv[1], endings[i].name) == 0)
+            return endings[i].end();
+    fprintf(stderr, "ending: unknown way %s\n", argv[1]);
+    return 2;
+}
