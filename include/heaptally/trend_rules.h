@@ -1,0 +1,401 @@
+/*
+ * Two rules that tell growth that goes on from everything that looks like it for a while.
+ *
+ * Time is cut into windows of `unit` * 2^k, k = 0 .. 8, counted from the end of the warm-up. Each
+ * window leaves its floor (trend_fit.h); pairs of windows merge upward, windows without a sample
+ * leave nothing. A rule is looked at when a window closes, so that a tick costs next to nothing.
+ *
+ *   slope rule       for use that swings: a line through the last 5 .. 32 floors of one window
+ *                    length is steeper than chance can make it (Student's t at 1e-6 .. 1e-8, wider
+ *                    for dependent residuals), each quarter of it rises (not a step, not a fill
+ *                    that levels off), and no shorter recent stretch says otherwise.
+ *   staircase rule   for use that hardly swings: the floors rise above their plateau by more than
+ *                    three times the deepest fall ever seen, at least three times, well apart, and
+ *                    go on doing so. A fall below the plateau begins a new episode.
+ *
+ * Both keep watching what they found and withdraw it when the growth ends.
+ *
+ * Two lengths govern everything. What comes before `warmup` is set aside. `evidence` is how long
+ * growth must have been watched; a bounded program must have reached its bound, and any cycle in
+ * it have come round once, within that time. The constants were chosen on simulated series of many
+ * shapes (tests/detection), for no more than one false leak in 2,000 series of seven hours.
+ *
+ * One struct is one history; it belongs to one thread; nothing allocates or fails.
+ */
+#ifndef HEAPTALLY_TREND_RULES_H
+#define HEAPTALLY_TREND_RULES_H
+
+#include "heaptally/trend_fit.h"
+
+#define HT_LEVELS      9u
+#define HT_RISES       64u
+#define HT_STAIR_LEVEL 1u  /* windows of 2 units */
+#define HT_LEAST_RISE  7.0 /* bytes: less than the smallest block of any allocator */
+
+/* The staircase rule's memory. All times in seconds since the first sample. */
+struct ht_staircase {
+    double start;       /* of the episode */
+    double foot;        /* plateau at the start of the episode, bytes */
+    double plateau;     /* now */
+    double drawdown;    /* deepest fall of the floors below their highest before, bytes */
+    double highest;     /* floor so far */
+    double previous;    /* floor */
+    double last_rise;   /* when */
+    double longest_gap; /* between two rises of the episode */
+    uint32_t rises;     /* of the episode */
+    uint32_t kept;      /* entries of `rise` */
+    uint32_t stride;    /* every stride-th rise is kept */
+    uint8_t seen;       /* `highest` and `previous` are set */
+    uint8_t begun;      /* the episode is */
+    uint8_t leak;
+    struct ht_floor rise[HT_RISES]; /* when, and the plateau after it */
+};
+
+/* The slope rule's memory. */
+struct ht_slope {
+    double rate;     /* bytes per second as found */
+    double since;    /* first floor of the line that was found first */
+    uint32_t level;  /* window length on which it was found */
+    uint32_t floors; /* number of them in the line */
+    uint8_t leak;
+};
+
+struct ht_rules {
+    double warmup, evidence, unit; /* seconds */
+    uint32_t slope_level;          /* the slope rule uses this level and those above */
+    uint8_t open;                  /* the base window `index` has seen a sample */
+    uint8_t rising;                /* no leak, but see ht_rules_rising; as of the last window */
+    int64_t index;                 /* of the open base window; 0 begins at the end of warm-up */
+    uint64_t covered;              /* a bit for each base window, newest lowest: saw a sample */
+    struct ht_floor low;           /* of the open base window */
+    struct ht_floor_ring level[HT_LEVELS];
+    struct ht_staircase stairs;
+    struct ht_slope slope;
+};
+
+/* ---- staircase rule -------------------------------------------------------------------------- */
+
+static inline void ht_stairs_begin(struct ht_staircase *s, double now, double floor)
+{
+    s->start = now;
+    s->foot = s->plateau = floor;
+    s->rises = s->kept = 0;
+    s->stride = 1;
+    s->longest_gap = 0;
+    s->begun = 1;
+    s->leak = 0;
+}
+
+/* Keeps every stride-th rise; when there is no place left, every second one goes. */
+static inline void ht_stairs_keep(struct ht_staircase *s, double now)
+{
+    if (s->rises++ % s->stride)
+        return;
+    if (s->kept == HT_RISES) {
+        for (uint32_t i = 0; i < HT_RISES / 2; i++)
+            s->rise[i] = s->rise[2 * i];
+        s->kept = HT_RISES / 2;
+        s->stride *= 2;
+        if ((s->rises - 1) % s->stride)
+            return;
+    }
+    s->rise[s->kept++] = (struct ht_floor){.at = now, .bytes = s->plateau};
+}
+
+static inline void ht_stairs_climb(struct ht_staircase *s, double now, double plateau)
+{
+    if (s->rises && now - s->last_rise > s->longest_gap)
+        s->longest_gap = now - s->last_rise;
+    s->last_rise = now;
+    s->plateau = plateau;
+    ht_stairs_keep(s, now);
+}
+
+/* The plateau as it was at `when`. */
+static inline double ht_stairs_plateau_at(const struct ht_staircase *s, double when)
+{
+    double plateau = s->foot;
+    for (uint32_t i = 0; i < s->kept && s->rise[i].at <= when; i++)
+        plateau = s->rise[i].bytes;
+    return plateau;
+}
+
+/* How many of the rises kept lie at least `apart` seconds from the one counted before; up to 3. */
+static inline uint32_t ht_stairs_confirmations(const struct ht_staircase *s, double apart)
+{
+    uint32_t count = 0;
+    double last = 0;
+    for (uint32_t i = 0; i < s->kept && count < 3; i++) {
+        if (count && s->rise[i].at - last < apart)
+            continue;
+        last = s->rise[i].at;
+        count++;
+    }
+    return count;
+}
+
+static inline bool ht_stairs_found(const struct ht_staircase *s, double now, double evidence,
+                                   double window)
+{
+    if (now - s->start < evidence * (1 - 1e-9) || ht_stairs_confirmations(s, evidence / 3) < 3)
+        return false;
+    if (now - s->last_rise > ht_greater(1.5 * s->longest_gap, 4 * window))
+        return false;
+    double middle = ht_stairs_plateau_at(s, (s->start + now) / 2);
+    return s->plateau - middle >= 0.35 * (middle - s->foot);
+}
+
+static inline bool ht_stairs_ended(const struct ht_staircase *s, double now, double evidence)
+{
+    if (now - s->last_rise > ht_greater(evidence / 2, 2.5 * s->longest_gap))
+        return true;
+    double early = ht_stairs_plateau_at(s, s->start + (now - s->start) / 3);
+    return s->plateau - early < 0.15 * (s->plateau - s->foot);
+}
+
+/* Takes the floor of a window that closed at `now`; `warm` once the warm-up is over. */
+static inline void ht_stairs_push(struct ht_staircase *s, double now, double floor, bool warm,
+                                  double evidence, double window)
+{
+    if (!s->seen)
+        s->highest = s->previous = floor;
+    if (warm && !s->begun) {
+        ht_stairs_begin(s, now - window, floor);
+    } else if (warm && floor < s->plateau - 2 * s->drawdown) {
+        ht_stairs_begin(s, now, floor);
+    } else if (warm) {
+        /* Two windows must agree, so that one that happened to miss every valley is no rise. */
+        double lower = ht_lesser(floor, s->previous);
+        if (lower >= s->plateau + ht_greater(3 * s->drawdown, HT_LEAST_RISE))
+            ht_stairs_climb(s, now, lower);
+        if (s->leak)
+            s->leak = !ht_stairs_ended(s, now, evidence);
+        else
+            s->leak = ht_stairs_found(s, now, evidence, window);
+    }
+    s->drawdown = ht_greater(s->drawdown, s->highest - floor);
+    s->highest = ht_greater(s->highest, floor);
+    s->previous = floor;
+    s->seen = 1;
+}
+
+/* ---- slope rule ------------------------------------------------------------------------------ */
+
+static inline double ht_rules_length(const struct ht_rules *r, uint32_t level)
+{
+    return r->unit * (double)(UINT32_C(1) << level);
+}
+
+/*
+ * Does each quarter of the last `count` floors rise over the one before, by at least a quarter of
+ * the mean rise? A step does not, nor does a fill that levels off.
+ */
+static inline bool ht_slope_quarters_rise(const struct ht_floor_ring *ring, uint32_t count)
+{
+    double low[4];
+    for (uint32_t q = 0; q < 4; q++) {
+        low[q] = INFINITY;
+        for (uint32_t i = q * count / 4; i < (q + 1) * count / 4; i++)
+            low[q] = ht_lesser(low[q], ht_ring_get(ring, count, i).bytes);
+    }
+    double mean = (low[3] - low[0]) / 3;
+    for (uint32_t q = 1; q < 4; q++)
+        if (low[q] - low[q - 1] < 0.25 * mean)
+            return false;
+    return 3 * mean >= HT_LEAST_RISE;
+}
+
+/*
+ * Is a slope of `rate` over `span` seconds contradicted by a recent stretch of at least half the
+ * evidence and a quarter of the span, but no longer than 100 units?
+ */
+static inline bool ht_slope_contradicted(const struct ht_rules *r, double rate, double span)
+{
+    double stretch = ht_greater(r->evidence / 2, span / 4);
+    for (uint32_t k = r->slope_level; k < HT_LEVELS; k++) {
+        int64_t count = -ht_whole(1e-9 - stretch / ht_rules_length(r, k));
+        count = count < 8 ? 8 : count;
+        if (count << k > 100 || count > r->level[k].count)
+            continue;
+        struct ht_fit fit = ht_fit_last(&r->level[k], (uint32_t)count);
+        if (fit.slope + 6 * fit.error < 0.5 * rate)
+            return true;
+    }
+    return false;
+}
+
+/* Looks for a slope among the floors of `level`, shortest line first. */
+static inline bool ht_slope_find(struct ht_rules *r, uint32_t level)
+{
+    const struct ht_floor_ring *ring = &r->level[level];
+    double length = ht_rules_length(r, level);
+    for (uint32_t i = 0; i < HT_QUANTILES; i++) {
+        uint32_t count = ht_quantiles[i].count;
+        if (count > ring->count)
+            return false;
+        if (count * length < r->evidence * (1 - 1e-9))
+            continue;
+        struct ht_fit fit = ht_fit_last(ring, count);
+        if (fit.slope <= 0 || fit.slope < ht_quantiles[i].leak * ht_fit_wide_error(&fit) ||
+            !ht_slope_quarters_rise(ring, count) ||
+            ht_slope_contradicted(r, fit.slope, count * length))
+            continue;
+        if (!r->slope.leak)
+            r->slope.since = ht_ring_get(ring, count, 0).at;
+        if (!r->slope.leak || level <= r->slope.level) {
+            r->slope.rate = fit.slope;
+            r->slope.level = level;
+            r->slope.floors = count;
+        }
+        r->slope.leak = 1;
+        return true;
+    }
+    return false;
+}
+
+/* Has the growth that was found ended, now that the windows of the levels in `closed` have? */
+static inline bool ht_slope_ended(const struct ht_rules *r, uint32_t closed)
+{
+    const struct ht_slope *found = &r->slope;
+    if (closed >> found->level & 1) {
+        uint32_t half = found->floors / 2 < 3 ? 3 : found->floors / 2;
+        if (ht_fit_last(&r->level[found->level], half).slope < 0.3 * found->rate)
+            return true;
+    }
+    return ht_slope_contradicted(r, found->rate, found->floors * ht_rules_length(r, found->level));
+}
+
+/* Do the last floors of `level`, as many as `row` says, rise by less than a chance in a thousand?
+ */
+static inline bool ht_slope_maybe(const struct ht_rules *r, uint32_t level,
+                                  const struct ht_quantile *row)
+{
+    const struct ht_floor_ring *ring = &r->level[level];
+    if (row->count > ring->count)
+        return false;
+    double span = row->count * ht_rules_length(r, level);
+    struct ht_fit fit = ht_fit_last(ring, row->count);
+    return fit.slope * span >= HT_LEAST_RISE &&
+           fit.slope >= row->rising * ht_fit_wide_error(&fit) &&
+           !ht_slope_contradicted(r, fit.slope, span);
+}
+
+/*
+ * Growth that looks real and is not yet sure: the floors of the last stretch of evidence, or all
+ * that a ring holds, rise by more than chance, and the recent past does not contradict it.
+ */
+static inline bool ht_rules_rising(const struct ht_rules *r)
+{
+    for (uint32_t k = r->slope_level; k < HT_LEVELS; k++) {
+        uint32_t recent = (uint32_t)(r->evidence / ht_rules_length(r, k));
+        if (ht_slope_maybe(r, k, ht_quantile_row(recent < 8 ? 8 : recent)) ||
+            ht_slope_maybe(r, k, ht_quantile_row(r->level[k].count)))
+            return true;
+    }
+    return false;
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+static inline void ht_rules_init(struct ht_rules *r, double warmup, double evidence, double unit,
+                                 uint32_t slope_level)
+{
+    *r = (struct ht_rules){
+        .warmup = warmup, .evidence = evidence, .unit = unit, .slope_level = slope_level};
+}
+
+/*
+ * Closes the open base window; `next` is the index of the one to be opened. Every longer window
+ * that ends with it closes too. What was seen before the end of the warm-up shows the staircase
+ * rule how deep falls go, and is then dropped.
+ */
+static inline void ht_rules_close(struct ht_rules *r, int64_t next)
+{
+    uint32_t closed = 0;
+    double stair = 0;
+    for (uint32_t k = 0; k < HT_LEVELS; k++) {
+        struct ht_floor_ring *ring = &r->level[k];
+        ht_ring_merge(ring, r->low);
+        if (next >> k == r->index >> k)
+            continue;
+        closed |= UINT32_C(1) << k;
+        if (k == HT_STAIR_LEVEL)
+            stair = ring->open.bytes;
+        if (r->index >= 0)
+            ht_ring_close(ring);
+        else
+            ring->filled = 0;
+    }
+    r->covered = next - r->index < 64 ? (r->covered << 1 | 1) << (next - r->index - 1) : 0;
+    r->open = 0;
+    if (closed >> HT_STAIR_LEVEL & 1) {
+        double window = ht_rules_length(r, HT_STAIR_LEVEL);
+        double end = r->warmup + (double)((r->index >> HT_STAIR_LEVEL) + 1) * window;
+        ht_stairs_push(&r->stairs, end, stair, r->index >= 0, r->evidence, window);
+    }
+    bool found = false;
+    for (uint32_t k = r->slope_level; k < HT_LEVELS; k++)
+        if (closed >> k & 1)
+            found |= ht_slope_find(r, k);
+    if (closed >> r->slope_level == 0)
+        return;
+    if (r->slope.leak && !found)
+        r->slope.leak = !ht_slope_ended(r, closed);
+    r->rising = !r->slope.leak && ht_rules_rising(r);
+}
+
+/*
+ * Takes the lowest live bytes of the tick at `at` seconds, which must not lie before the last one.
+ * The staircase rule looks back half a warm-up; what is older is not kept at all.
+ */
+static inline void ht_rules_push(struct ht_rules *r, double at, double bytes)
+{
+    if (at < r->warmup / 2)
+        return;
+    int64_t index = ht_whole((at - r->warmup) / r->unit);
+    if (r->open && index != r->index)
+        ht_rules_close(r, index);
+    struct ht_floor floor = {.at = at, .bytes = bytes};
+    if (r->open)
+        ht_floor_lower(&r->low, floor);
+    else
+        r->low = floor;
+    r->open = 1;
+    r->index = index;
+}
+
+static inline bool ht_rules_leak(const struct ht_rules *r)
+{
+    return r->stairs.leak || r->slope.leak;
+}
+
+/* How many of the last `windows` (at most 64) base windows saw a sample. */
+static inline uint32_t ht_rules_coverage(const struct ht_rules *r, uint32_t windows)
+{
+    uint64_t mask = windows < 64 ? (UINT64_C(1) << windows) - 1 : UINT64_MAX;
+    return (uint32_t)__builtin_popcountll(r->covered & mask);
+}
+
+/*
+ * The line through everything since `since` seconds, on the shortest windows that reach back that
+ * far. False, with `*fit` untouched, while there are fewer than three floors.
+ */
+static inline bool ht_rules_fit_since(const struct ht_rules *r, double since, struct ht_fit *fit)
+{
+    for (uint32_t k = r->slope_level; k < HT_LEVELS; k++) {
+        const struct ht_floor_ring *ring = &r->level[k];
+        uint32_t count = 0;
+        while (count < ring->count &&
+               ht_ring_get(ring, count + 1, 0).at >= since - ht_rules_length(r, k))
+            count++;
+        if (count == HT_FLOORS && k + 1 < HT_LEVELS)
+            continue; /* may reach back further than the ring */
+        if (count < 3)
+            return false;
+        *fit = ht_fit_last(ring, count);
+        return true;
+    }
+    return false;
+}
+
+#endif
