@@ -1,0 +1,387 @@
+/*
+ * heaptally.h: tell heaptally which controller owns an allocation, and count its work.
+ *
+ *     #include <heaptally.h>
+ *
+ *     struct pid *pid_create(void)
+ *     {
+ *         struct pid *pid;
+ *         HEAPTALLY_CONSTRUCT("pid") {             // one more "pid"; what is allocated in the
+ *             pid = calloc(1, sizeof(*pid));       // braces belongs to it until it is freed
+ *             pid->history = malloc(4096);
+ *         }
+ *         return pid;
+ *     }
+ *
+ *     void pid_step(struct pid *pid)
+ *     {
+ *         heaptally_cycle("pid");                  // one more pass of the control loop
+ *         HEAPTALLY_SCOPE("pid") {                 // allocations here are the pid's as well
+ *             record(pid->history, measure());
+ *         }
+ *     }
+ *
+ * The whole interface:
+ *
+ *     HEAPTALLY_SCOPE(name) { ... }                the block's allocations belong to `name`
+ *     HEAPTALLY_CONSTRUCT(name) { ... }            the same, and counts one instantiation
+ *     heaptally_begin(name), heaptally_end(token)  a scope where a block in braces does not fit
+ *     heaptally_track_instantiation(name, pointer) counts one instantiation that exists already
+ *     heaptally_cycle(name)                        counts one cycle
+ *     heaptally_active()                           1 where heaptally is loaded, else 0
+ *
+ * No library. This file is all there is: nothing to link, nothing to initialise. The program finds
+ * heaptally when `heaptally run` (or LD_PRELOAD) has loaded it; otherwise every entry does nothing,
+ * at the cost of one or two loads and branches. Ship the program as it is.
+ *
+ * Words. A *tag* is the name of the owner of allocations, a controller. A *scope* is a stretch of a
+ * thread's execution in which allocations get one tag. An *instantiation* is one construction of a
+ * controller, a *cycle* one pass of its loop; both only make rates ("1.2 MB per 1000
+ * instantiations") and never change what is counted.
+ *
+ * Names are UTF-8, at most 127 bytes, and are copied: the string need not outlive the call. The
+ * same name is the same tag everywhere in the process. NULL and "" name nothing: a scope of that
+ * name has no tag (inside it, ownership is found as if no scope were open), and nothing is counted.
+ *
+ * Cost. With a string literal the tag is looked up once per place in the source and remembered
+ * there; after that a scope costs two indirect calls. A name computed at run time is looked up each
+ * time, which is always right and slower. A name's first use in the process registers it: let
+ * that happen before the real-time part of the program begins.
+ *
+ * Threads. Everything here may be called on any thread at any time. A scope belongs to the thread
+ * that opened it: other threads, those started inside it too, are not in it. A coroutine or fiber
+ * must not be switched while a scope is open (no co_await, no swapcontext), since the tag would
+ * stay with the thread.
+ *
+ * Errors. None are reported, errno is kept, and nothing here makes a program fail.
+ *
+ * Where it works. C99 and C++11 or later, gcc and clang, ELF: executables of every kind (PIE or
+ * not, LTO or not) and shared objects. A static program cannot be preloaded, so there it does
+ * nothing; nor does it with other compilers. Other languages may look up the heaptally_v1_
+ * functions below with dlsym(RTLD_DEFAULT, ...). On processors other than x86-64 and AArch64,
+ * compile with -fPIE or -fPIC: without, the linker may settle for good that heaptally is absent.
+ */
+#ifndef HEAPTALLY_H
+#define HEAPTALLY_H
+
+#include <stdint.h>
+
+/* What heaptally_begin returns: the tag that was in force. Only heaptally_end makes use of it. */
+typedef uint32_t heaptally_token;
+
+/*
+ * HEAPTALLY_SCOPE(name) statement-or-block
+ *
+ * Opens a scope for `name` around the statement that follows, usually a block. The innermost open
+ * scope owns an allocation. It closes on every way out: the end of the block, return, goto, and an
+ * exception (in C++; in C only where compiled with -fexceptions). It is one statement, so it may be
+ * the body of an `if` with or without `else`, and scopes may be nested, on one line too.
+ *
+ * `break` and `continue` inside the block leave the scope only, never a loop or switch around it:
+ * to leave that too, use goto or return, or heaptally_begin and heaptally_end. A goto or case label
+ * must not jump into the block. longjmp out of the block does not close it; see heaptally_end.
+ *
+ * gcc -O0 -Wall asks for a return after a block that always returns; any other build knows.
+ */
+#define HEAPTALLY_SCOPE(name) HEAPTALLY_BLOCK_(heaptally_begin(name))
+
+/*
+ * HEAPTALLY_CONSTRUCT(name) statement-or-block
+ *
+ * The same, and counts one instantiation of `name`: on entry, so that a constructor that fails and
+ * leaks what it had allocated is in the count that its leak is divided by.
+ */
+#define HEAPTALLY_CONSTRUCT(name) HEAPTALLY_BLOCK_(heaptally_begin_construct_(HEAPTALLY_TAG_(name)))
+
+/*
+ * heaptally_token heaptally_begin(const char *name)
+ *
+ * Opens a scope for `name` on the calling thread, to be closed by heaptally_end with the token it
+ * returns, on the same thread. Scopes nest: close the innermost first. A macro; `name` is evaluated
+ * once.
+ */
+#define heaptally_begin(name) heaptally_enter_(HEAPTALLY_TAG_(name))
+
+/*
+ * void heaptally_track_instantiation(const char *name, const void *pointer)
+ *
+ * Counts one instantiation of `name`, and moves the block at `pointer` to that tag if `pointer` is
+ * what malloc or its kin returned for a block that is still live; otherwise (NULL, the stack, the
+ * middle of a block) it only counts. Blocks that the object owns besides are not moved. `pointer`
+ * is not kept. A macro; the arguments are evaluated once.
+ */
+#define heaptally_track_instantiation(name, pointer)                                               \
+    heaptally_adopt_(HEAPTALLY_TAG_(name), (pointer))
+
+/*
+ * void heaptally_cycle(const char *name)
+ *
+ * Counts one cycle of `name`: call it once per pass of the control loop. A macro; `name` is
+ * evaluated once.
+ */
+#define heaptally_cycle(name) heaptally_cycle_(HEAPTALLY_TAG_(name))
+
+/* How C and C++ spell the same thing. */
+#ifdef __cplusplus
+#define HEAPTALLY_INLINE_   inline
+#define HEAPTALLY_NOEXCEPT_ noexcept
+#define HEAPTALLY_NULL_     nullptr
+#else
+#define HEAPTALLY_INLINE_ static inline
+#define HEAPTALLY_NOEXCEPT_
+#define HEAPTALLY_NULL_ ((void *)0)
+#endif
+
+#if defined(__GNUC__) && defined(__ELF__)
+
+/*
+ * The way to the preload.
+ *
+ * Six functions, defined by heaptally's preload and by nobody else. Never call them by name: use
+ * what is above. Ids of tags never change and are never reused within a process; 0 is no tag.
+ */
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+uint32_t heaptally_v1_tag(const char *name); /* id, made on first use; 0 for NULL, "" */
+uint32_t heaptally_v1_enter(uint32_t tag);   /* opens a scope, returns the previous tag */
+void heaptally_v1_leave(uint32_t previous);  /* closes it: restores what enter returned */
+void heaptally_v1_constructed(uint32_t tag); /* one instantiation more */
+void heaptally_v1_cycle(uint32_t tag);       /* one cycle more */
+void heaptally_v1_adopt(uint32_t tag, const void *block); /* one more; the block becomes tag's */
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+/*
+ * HEAPTALLY_FIND_(function) makes heaptally_v1_FUNCTION's address, or NULL without the preload, the
+ * result of heaptally_find_FUNCTION_().
+ *
+ * A plain weak reference will not do. In code that is not position-independent the compiler puts
+ * the address into an instruction, and the linker, which sees no definition, makes it 0 for good:
+ * such a program would never find the preload, silently. Only an address that is read from the
+ * global offset table stays open until the program starts, and only as long as no other reference
+ * to the symbol says otherwise; so the table is read by hand. Elsewhere the compiler does so by
+ * itself under -fPIC and -fPIE.
+ */
+#if defined(__x86_64__) && defined(__LP64__) && !defined(__code_model_large__)
+#define HEAPTALLY_LOAD_(symbol, address)                                                           \
+    __asm__(".weak " #symbol "\n\t"                                                                \
+            "mov{q\t" #symbol "@GOTPCREL(%%rip), %0|\t%0, QWORD PTR " #symbol "@GOTPCREL[rip]}"    \
+            : "=r"(address))
+#elif defined(__aarch64__) && defined(__LP64__) && !defined(__AARCH64_CMODEL_LARGE__)
+#define HEAPTALLY_LOAD_(symbol, address)                                                           \
+    __asm__(".weak " #symbol "\n\t"                                                                \
+            "adrp\t%0, :got:" #symbol "\n\t"                                                       \
+            "ldr\t%0, [%0, :got_lo12:" #symbol "]"                                                 \
+            : "=r"(address))
+#endif
+
+#ifdef HEAPTALLY_LOAD_
+#define HEAPTALLY_FIND_(function)                                                                  \
+    HEAPTALLY_INLINE_ __typeof__(&heaptally_v1_##function) heaptally_find_##function##_(void)      \
+        HEAPTALLY_NOEXCEPT_                                                                        \
+    {                                                                                              \
+        __typeof__(&heaptally_v1_##function) address;                                              \
+        HEAPTALLY_LOAD_(heaptally_v1_##function, address);                                         \
+        return address;                                                                            \
+    }
+#else
+#define HEAPTALLY_FIND_(function)                                                                  \
+    static __typeof__(heaptally_v1_##function) heaptally_weak_##function##_                        \
+        __attribute__((__weakref__("heaptally_v1_" #function), __unused__));                       \
+    HEAPTALLY_INLINE_ __typeof__(&heaptally_v1_##function) heaptally_find_##function##_(void)      \
+        HEAPTALLY_NOEXCEPT_                                                                        \
+    {                                                                                              \
+        return heaptally_weak_##function##_;                                                       \
+    }
+#endif
+
+/* An inline function is private to each shared object: two may be built with different headers. */
+#pragma GCC visibility push(hidden)
+HEAPTALLY_FIND_(tag)
+HEAPTALLY_FIND_(enter)
+HEAPTALLY_FIND_(leave)
+HEAPTALLY_FIND_(constructed)
+HEAPTALLY_FIND_(cycle)
+HEAPTALLY_FIND_(adopt)
+
+/*
+ * The id of `name`, or 0. `cache` is NULL, or a word that starts as 0 and serves this one name:
+ * threads that race on it all store the same id.
+ */
+HEAPTALLY_INLINE_ uint32_t heaptally_tag_(const char *name, uint32_t *cache) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_tag) look_up = heaptally_find_tag_();
+    uint32_t tag = 0;
+    if (!look_up)
+        return 0;
+    if (cache)
+        tag = __atomic_load_n(cache, __ATOMIC_RELAXED);
+    if (tag == 0) {
+        tag = look_up(name);
+        if (cache)
+            __atomic_store_n(cache, tag, __ATOMIC_RELAXED);
+    }
+    return tag;
+}
+
+HEAPTALLY_INLINE_ heaptally_token heaptally_enter_(uint32_t tag) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_enter) enter = heaptally_find_enter_();
+    return enter ? enter(tag) : 0;
+}
+
+HEAPTALLY_INLINE_ heaptally_token heaptally_begin_construct_(uint32_t tag) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_constructed) constructed = heaptally_find_constructed_();
+    if (constructed && tag != 0)
+        constructed(tag);
+    return heaptally_enter_(tag);
+}
+
+HEAPTALLY_INLINE_ void heaptally_adopt_(uint32_t tag, const void *block) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_adopt) adopt = heaptally_find_adopt_();
+    if (adopt && tag != 0)
+        adopt(tag, block);
+}
+
+HEAPTALLY_INLINE_ void heaptally_cycle_(uint32_t tag) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_cycle) cycle = heaptally_find_cycle_();
+    if (cycle && tag != 0)
+        cycle(tag);
+}
+
+/*
+ * Closes the scope whose heaptally_begin returned `token`, with every scope that was opened inside
+ * it and is still open: what was in force before that begin is in force again. Hence after a
+ * longjmp out of scopes, the first enclosing scope to close, or a heaptally_end with a token from
+ * before the setjmp, puts the thread right; until then allocations belong to the scope that was
+ * jumped out of. A token is used once, and not after one from further out.
+ */
+HEAPTALLY_INLINE_ void heaptally_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_leave) leave = heaptally_find_leave_();
+    if (leave)
+        leave(token);
+}
+
+/*
+ * 1 if heaptally is loaded into this process, so that the calls above reach it; else 0. The answer
+ * never changes while the process runs, in a forked child neither.
+ */
+HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
+{
+    return heaptally_find_enter_() ? 1 : 0;
+}
+
+/*
+ * The name's tag, remembered in a word of this place in the source if the name is a constant there.
+ *
+ * That must be settled when the text is read. Left to the optimiser, __builtin_constant_p is also
+ * true for a variable in each inlined copy of a function called with two names, while the copies
+ * share one word: the second name would get the first one's tag.
+ */
+#define HEAPTALLY_TAG_(name)                                                                       \
+    heaptally_tag_((name), __extension__({                                                         \
+                       static uint32_t heaptally_cache_;                                           \
+                       HEAPTALLY_IS_CONSTANT_(name) ? &heaptally_cache_ : (HEAPTALLY_NULL_);       \
+                   }))
+
+/*
+ * One statement that runs the statement after it once, inside a guard.
+ *
+ * The switch jumps over `while (0)` to the for, which declares the guard and would run for ever;
+ * its step jumps to `while (0)`, out of the guard and done. So a compiler sees that the body runs
+ * exactly once (no false "may be uninitialised" after it, as a loop condition would give), and
+ * there is no `if` that an `else` after the body could fall to.
+ */
+#define HEAPTALLY_BLOCK_(token)       HEAPTALLY_BLOCK_AT_(token, __COUNTER__)
+#define HEAPTALLY_BLOCK_AT_(token, n) HEAPTALLY_BLOCK_NAMED_(token, n)
+/* clang-format off */
+#define HEAPTALLY_BLOCK_NAMED_(token, n)                                                           \
+    switch (0)                                                                                     \
+    heaptally_done_##n##_:                                                                         \
+        while (0)                                                                                  \
+        default:                                                                                   \
+            for (HEAPTALLY_GUARD_(heaptally_guard_##n##_, token);;                                 \
+                 __extension__({ goto heaptally_done_##n##_; }))
+/* clang-format on */
+
+#ifdef __cplusplus
+
+extern "C++" {
+template <bool constant> struct heaptally_constant_ {
+    static constexpr bool value = constant;
+};
+
+class heaptally_guard_
+{
+  public:
+    explicit heaptally_guard_(heaptally_token outer) noexcept : outer_(outer)
+    {
+    }
+    ~heaptally_guard_()
+    {
+        heaptally_end(outer_);
+    }
+    heaptally_guard_(const heaptally_guard_ &) = delete;
+    heaptally_guard_ &operator=(const heaptally_guard_ &) = delete;
+
+  private:
+    heaptally_token outer_;
+};
+}
+
+#define HEAPTALLY_IS_CONSTANT_(name)   heaptally_constant_<__builtin_constant_p(name)>::value
+#define HEAPTALLY_GUARD_(guard, token) ::heaptally_guard_ guard(token)
+
+#else
+
+static inline void heaptally_close_(heaptally_token *outer)
+{
+    heaptally_end(*outer);
+}
+
+#define HEAPTALLY_IS_CONSTANT_(name) __builtin_choose_expr(__builtin_constant_p(name), 1, 0)
+#define HEAPTALLY_GUARD_(guard, token)                                                             \
+    heaptally_token guard __attribute__((__cleanup__(heaptally_close_), __unused__)) = (token)
+
+#endif
+#pragma GCC visibility pop
+
+#else /* another compiler or object format: arguments are evaluated, and nothing else happens */
+
+HEAPTALLY_INLINE_ uint32_t heaptally_nothing_(const void *unused) HEAPTALLY_NOEXCEPT_
+{
+    (void)unused;
+    return 0;
+}
+
+HEAPTALLY_INLINE_ void heaptally_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
+{
+    (void)token;
+}
+
+HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
+{
+    return 0;
+}
+
+#define HEAPTALLY_TAG_(name)            heaptally_nothing_(name)
+#define heaptally_enter_(tag)           (tag)
+#define heaptally_begin_construct_(tag) (tag)
+#define heaptally_adopt_(tag, pointer)  ((void)(tag), (void)heaptally_nothing_(pointer))
+#define heaptally_cycle_(tag)           ((void)(tag))
+#define HEAPTALLY_BLOCK_(token)         HEAPTALLY_BLOCK_AT_(token, __LINE__)
+#define HEAPTALLY_BLOCK_AT_(token, n)   HEAPTALLY_BLOCK_NAMED_(token, n)
+#define HEAPTALLY_BLOCK_NAMED_(token, n)                                                           \
+    for (int heaptally_once_##n##_ = ((void)(token), 1); heaptally_once_##n##_;                    \
+         heaptally_once_##n##_ = 0)
+
+#endif
+#endif
