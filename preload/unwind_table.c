@@ -69,6 +69,10 @@ static uint8_t read_u8(struct reader *reader)
         uint64_t rest = reader->end - reader->at;
         size_t length = rest < WINDOW ? (size_t)rest : WINDOW;
         int error = module_bytes_read(reader->at, reader->window, length);
+        if (error == -EFAULT) { /* a window over the end of a segment, maybe */
+            length = 1;
+            error = module_bytes_read(reader->at, reader->window, length);
+        }
         if (error) {
             /* Pointing out of the module is the table's fault, not the file's. */
             reader_fail(reader, error == -EFAULT ? -ENOTSUP : error);
