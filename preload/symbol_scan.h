@@ -7,11 +7,12 @@
  * exported functions only; an address in another function of it stays without a name).
  *
  * Which symbol names an address:
- *   1. a function (STT_FUNC, STT_GNU_IFUNC) whose [value, value + size) holds it: the one that
- *      starts last, global before weak before local among those that start alike;
- *   2. else the nearest label without size before it in the same section (assembly: STT_FUNC or
- *      STT_NOTYPE, size 0), if no sized function begins between the two;
+ *   1. one with a size (STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE) whose [value, value + size) holds it:
+ *      the one that starts last; global before weak before local among those that start alike;
+ *   2. else, for assembly, the nearest one without size before it, in the same executable section
+ *      and with no sized one beginning between the two;
  *   3. else none.
+ * A symbol version (NAME@VERSION, NAME@@VERSION) is no part of the name.
  *
  * The file is identified first (see module_bytes.h) and its tables are not trusted: whatever is
  * out of bounds ends the scan with an error. Threads: the monitor only. No locks, no stdio. */
