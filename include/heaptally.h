@@ -377,11 +377,12 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 #define heaptally_begin_construct_(tag) (tag)
 #define heaptally_adopt_(tag, pointer)  ((void)(tag), (void)heaptally_nothing_(pointer))
 #define heaptally_cycle_(tag)           ((void)(tag))
-#define HEAPTALLY_BLOCK_(token)         HEAPTALLY_BLOCK_AT_(token, __LINE__)
-#define HEAPTALLY_BLOCK_AT_(token, n)   HEAPTALLY_BLOCK_NAMED_(token, n)
-#define HEAPTALLY_BLOCK_NAMED_(token, n)                                                           \
-    for (int heaptally_once_##n##_ = ((void)(token), 1); heaptally_once_##n##_;                    \
-         heaptally_once_##n##_ = 0)
+/* clang-format off */
+#define HEAPTALLY_BLOCK_(token)                                                                    \
+    switch ((void)(token), 0)                                                                      \
+        while (0)                                                                                  \
+        default:
+/* clang-format on */
 
 #endif
 #endif

@@ -1,0 +1,96 @@
+/*
+ * A stand-in for the preload: defines its six functions and writes every call to standard output,
+ * one line each, through write(2), so that the lines stand in order among those of the program.
+ *
+ * Ids are 1, 2, 3, ... in order of first use. The current tag is the thread's.
+ */
+#include "heaptally.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_TAGS = 128, MAX_NAME = 64 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* names, last_tag */
+static char names[MAX_TAGS + 1][MAX_NAME] = {"none"};
+static uint32_t last_tag;
+static __thread uint32_t current;
+
+/* Copies a tag's name to `name`, MAX_NAME bytes. */
+static const char *copy_name(char *name, uint32_t tag)
+{
+    pthread_mutex_lock(&lock);
+    memcpy(name, tag <= last_tag ? names[tag] : "INVALID", tag <= last_tag ? MAX_NAME : 8);
+    pthread_mutex_unlock(&lock);
+    return name;
+}
+
+/* Writes "VERB NAME REST\n". */
+static void record(const char *verb, uint32_t tag, const char *rest)
+{
+    char line[3 * MAX_NAME], name[MAX_NAME];
+    int length = snprintf(line, sizeof line, "%s %s%s\n", verb, copy_name(name, tag), rest);
+    if (write(STDOUT_FILENO, line, (size_t)length) != length)
+        _exit(99);
+}
+
+/* The id of `name`, 0 if the table is full. The caller holds the lock. */
+static uint32_t find_or_add(const char *name)
+{
+    for (uint32_t tag = 1; tag <= last_tag; tag++)
+        if (strcmp(names[tag], name) == 0)
+            return tag;
+    if (last_tag == MAX_TAGS)
+        return 0;
+    snprintf(names[last_tag + 1], MAX_NAME, "%s", name);
+    return ++last_tag;
+}
+
+uint32_t heaptally_v1_tag(const char *name)
+{
+    uint32_t tag = 0;
+    if (name && *name) {
+        pthread_mutex_lock(&lock);
+        tag = find_or_add(name);
+        pthread_mutex_unlock(&lock);
+    }
+    record("tag", tag, "");
+    return tag;
+}
+
+uint32_t heaptally_v1_enter(uint32_t tag)
+{
+    char from[MAX_NAME + 8], name[MAX_NAME];
+    uint32_t previous = current;
+    snprintf(from, sizeof from, " from %s", copy_name(name, previous));
+    record("enter", tag, from);
+    current = tag;
+    return previous;
+}
+
+void heaptally_v1_leave(uint32_t previous)
+{
+    char to[MAX_NAME + 8], name[MAX_NAME];
+    snprintf(to, sizeof to, " to %s", copy_name(name, previous));
+    record("leave", current, to);
+    current = previous;
+}
+
+void heaptally_v1_constructed(uint32_t tag)
+{
+    record("constructed", tag, "");
+}
+
+void heaptally_v1_cycle(uint32_t tag)
+{
+    record("cycle", tag, "");
+}
+
+void heaptally_v1_adopt(uint32_t tag, const void *block)
+{
+    char address[32];
+    snprintf(address, sizeof address, " %p", block);
+    record("adopt", tag, address);
+}
