@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Do no harm to blocks: answers at the edge are the allocator's, usable bytes are usable, and
+blocks that cross to code that bypasses heaptally are still freed."""
+
+import harness
+from harness import controller
+
+
+class Blocks(harness.TallyTest):
+    def test_usable_size(self):
+        whole = controller(self.tallied([harness.program("usable_size")]), "whole")
+        self.expect("written to the full usable size: live blocks", whole["live_blocks"], 90)
+        self.expect("written to the full usable size: live bytes", whole["live_bytes"],
+                    sum(size + 100 for size in range(0, 9000, 100)))
+
+    def test_usable_size_overruns_none(self):
+        report = self.tallied([harness.program("usable_size")])
+        self.expect("suspected overruns by lawful writes", report["quality"]["suspected_overruns"],
+                    0)
+
+    def test_overrun(self):
+        result = self.tally([harness.program("overrun")])
+        self.expect("overrun by one byte: exit status and output", (result.status, result.out),
+                    (0, "done\n"))
+        report = self.report(self.only_snapshot())
+        self.expect("overrun by one byte: suspected overruns",
+                    report["quality"]["suspected_overruns"], 200)
+        self.expect("overrun by one byte: other figures", controller(report, "kept")["live_bytes"],
+                    100000)
+
+    def test_deep_binding(self):
+        result = self.tally([harness.program("deepbind"), harness.program("deepbind_plugin.so")])
+        self.expect("deep-bound plugin: exit status and output", (result.status, result.out),
+                    (0, "done\n"))
+        self.assertEqual(result.err, "")
+        report = self.report(self.only_snapshot())
+        self.expect("deep-bound plugin: other figures", controller(report, "kept")["live_bytes"],
+                    100000)
+        # Some of their blocks lie where one of ours was freed behind our back, seal and all.
+        foreign = report["quality"]["foreign_frees"]
+        self.expect_that("deep-bound plugin: foreign frees", foreign, 50 <= foreign <= 150,
+                         "50 to 150 of the 150 that came over")
+
+    def test_own_operators(self):
+        plain = harness.run([harness.program("own_new")], self.dir)
+        result = self.tally([harness.program("own_new")])
+        self.expect("own operator new: exit status and output", (result.status, result.out),
+                    (plain.status, plain.out))
+        report = self.report(self.only_snapshot())
+        # The program's operator adds 16 bytes before it asks malloc.
+        self.expect("own operator new: live bytes", controller(report, "kept")["live_bytes"],
+                    10 * (100 * 8 + 16))
+
+    def test_small_stacks(self):
+        thread = controller(self.tallied([harness.program("small_stacks")]), "thread")
+        self.expect("smallest stacks: live blocks", thread["live_blocks"], 100)
+        self.expect("smallest stacks: blocks ever", thread["allocated_blocks"], 200)
+
+    def edge_cases(self, name, beneath):
+        env = harness.clean_environment()
+        if beneath:
+            env["LD_PRELOAD"] = beneath
+        plain = harness.run([harness.program("edge_cases")], self.dir, env)
+        self.assertEqual(plain.status, 0, plain.err)
+        result = self.tally([harness.program("edge_cases")], beneath=beneath)
+        alone, seen = plain.out.splitlines(), result.out.splitlines()
+        different = [f"{b}  <- alone: {a}" for a, b in zip(alone, seen) if a != b]
+        for line in different:
+            print("  " + line)
+        self.expect(f"edge cases over {name}: answers", len(seen), len(alone))
+        self.expect(f"edge cases over {name}: answers that differ from the allocator's own",
+                    len(different), 0)
+        self.expect(f"edge cases over {name}: exit status", result.status, 0)
+
+    def test_edge_cases(self):
+        self.edge_cases("glibc", None)
+
+    def test_edge_cases_of_others(self):
+        # An allocator that lacks pvalloc cannot free libc's: jemalloc is left out.
+        for library in ("libtcmalloc_minimal.so.4", "libmimalloc.so.2"):
+            with self.subTest(library):
+                path = harness.find_library(library)
+                if not path:
+                    self.skipTest(f"{library} is not installed")
+                self.edge_cases(library, path)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Processes with children: who writes a file, what stands in it, and that nothing hangs."""
+
+import os
+import time
+
+import harness
+from harness import controller
+
+
+class Forks(harness.TallyTest):
+    def family(self, way, status=0):
+        result = self.tally([harness.program("fork_child"), way])
+        self.expect(f"{way}: exit status", result.status, status)
+        self.assertEqual(result.err, "")
+        return result
+
+    def pid_of(self, path):
+        return self.report(path)["process"]["pid"]
+
+    def test_child_that_stays(self):
+        """The child's counts go on from the parent's at the fork; each has a file of its own."""
+        child = int(self.family("stay").out)
+        files = {self.pid_of(p): self.report(p) for p in self.snapshots()}
+        self.expect("stay: files", len(files), 2)
+        self.assertIn(child, files, f"a file of the child {child}")
+        theirs = files.pop(child)
+        ours = files.popitem()[1]
+        self.expect("stay: child's own live bytes", controller(theirs, "child")["live_bytes"], 3000)
+        self.expect("stay: inherited by the child", controller(theirs, "kept")["live_bytes"],
+                    100000)
+        self.expect("stay: parent's live bytes", controller(ours, "kept")["live_bytes"], 150000)
+        self.expect("stay: child's blocks in the parent's file",
+                    [c for c in ours["controllers"] if c["tag"] == "child" and c["live_bytes"]], [])
+
+    def only_the_parent(self, way):
+        self.family(way)
+        report = self.report(self.only_snapshot())
+        self.expect(f"{way}: parent's live bytes", controller(report, "kept")["live_bytes"], 150000)
+        self.expect(f"{way}: complete", report["process"]["complete"], True)
+
+    def test_child_that_ends_at_once(self):
+        self.only_the_parent("brief")
+
+    def test_child_that_execs(self):
+        self.only_the_parent("exec")
+
+    def test_vfork(self):
+        self.only_the_parent("vfork")
+
+    def test_daemon(self):
+        """The first process ends, the daemon goes on in another directory: files stay here."""
+        result = self.tally([harness.program("fork_child"), "daemon"], {"OUTPUT": None})
+        self.expect("daemon: exit status", result.status, 0)
+        daemon = int(result.out)
+        deadline = time.monotonic() + 20
+        while os.path.exists(f"/proc/{daemon}") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertFalse(os.path.exists(f"/proc/{daemon}"), "the daemon never ended")
+        files = {self.pid_of(p): self.report(p) for p in self.snapshots()}
+        self.assertIn(daemon, files, "a file of the daemon in the first working directory")
+        report = files[daemon]
+        self.expect("daemon: live bytes", controller(report, "kept")["live_bytes"], 150000)
+        self.expect("daemon: its own live bytes", controller(report, "child")["live_bytes"], 3000)
+        self.expect("daemon: complete", report["process"]["complete"], True)
+
+    def test_no_children(self):
+        result = self.tally([harness.program("fork_child"), "stay"], {"NO_CHILDREN": "1"})
+        self.expect("no-children: exit status", result.status, 0)
+        self.expect("no-children: files", len(self.snapshots()), 1)
+
+    def test_shell_pipeline_leaves_one_file(self):
+        """Children that end within a tick leave no file: every pipeline would litter."""
+        result = self.tally(["/bin/sh", "-c", "echo b a | tr ' ' '\\n' | sort | head -1; sleep 0.3"],
+                            {"INTERVAL": "200ms"})
+        self.expect("pipeline: output", result.out, "a\n")
+        self.assertEqual(result.status, 0)
+        long_lived = [p for p in self.snapshots() if "-sleep-" in p or "/sleep-" in p]
+        self.expect("pipeline: files but of sleep", len(self.snapshots()) - len(long_lived), 1)
+
+    def test_forks_while_threads_allocate(self):
+        result = self.tally([harness.program("fork_storm")], {"INTERVAL": "10ms"}, timeout=150)
+        self.expect("150 forks among allocating threads: exit status", result.status, 0)
+        self.assertEqual(result.err, "")
+        parent = [r for r in map(self.report, self.snapshots())
+                  if controller(r, "kept")["live_bytes"] == 100000]
+        self.expect("fork storm: parent's file with its live bytes", len(parent), 1)
+
+    def test_forks_with_stacks_off(self):
+        result = self.tally([harness.program("fork_storm")],
+                            {"INTERVAL": "1s", "STACKS": "off"}, timeout=150)
+        self.expect("150 forks, stacks off: exit status", result.status, 0)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Exactness: heaptally's figures per tag against the program's own book, to the byte and block.
+
+The program `ledger` makes random use of the heap from many threads and from signal handlers and
+prints, at its end, what each explicit tag holds. Every figure of every tag must be the same in the
+report: live and cumulative bytes and blocks, instantiations, cycles. Settings of heaptally vary
+with the seed, and the allocator beneath with the test.
+"""
+
+import json
+import os
+
+import harness
+
+FIGURES = ("live_bytes", "live_blocks", "allocated_bytes", "allocated_blocks", "instantiations",
+           "cycles")
+
+
+class Ledger(harness.TallyTest):
+    def options(self, seed):
+        return {
+            "INTERVAL": ("10ms", "50ms", "1s")[seed % 3],
+            "STACKS": ("full", "full", "site", "off")[seed % 4],
+            "TAG": "rule=work*" if seed % 5 == 0 else None,
+            "THRESHOLD": "x=1MB" if seed % 7 == 0 else None,
+        }
+
+    def run_plain(self, arguments, beneath):
+        env = harness.clean_environment()
+        if beneath:
+            env["LD_PRELOAD"] = beneath
+        result = harness.run([harness.program("ledger"), *arguments], self.dir, env)
+        self.assertEqual(result.status, 0, f"without heaptally: ledger {arguments}: {result.err}")
+        return json.loads(result.out)
+
+    def check_surprises(self, book, plain):
+        """What the allocator does wrong by itself it may do with heaptally, and nothing else."""
+        for what in ("wrong_errno", "misaligned"):
+            if plain[what] == 0:
+                self.assertEqual(book[what], 0, f"{what}, none without heaptally")
+
+    def differences(self, book, report):
+        found = []
+        for truth in book["tags"]:
+            seen = harness.controller(report, truth["tag"])
+            for figure in FIGURES:
+                expected = truth[figure]
+                if figure in ("instantiations", "cycles") and expected == 0:
+                    expected = None  # never counted is unknown
+                if seen[figure] != expected:
+                    found.append(f"{truth['tag'][:20]}.{figure}: {seen[figure]} vs {expected}")
+        for figure in ("foreign_frees", "suspected_overruns"):
+            if report["quality"][figure] != 0:
+                found.append(f"quality.{figure}: {report['quality'][figure]} vs 0")
+        if report["process"]["complete"] is not True:
+            found.append("process.complete: false vs true")
+        return found
+
+    def run_seed(self, seed, arguments, beneath, plain):
+        options = self.options(seed)
+        arguments = ["--seed", seed, "--workers", 4 + seed % 5, *arguments]
+        result = self.tally([harness.program("ledger"), *arguments], options, beneath)
+        how = f"{options}: ledger {' '.join(map(str, arguments))}"
+        if result.status != 0:
+            return [f"{how}: status {result.status} {result.err} {result.own}"]
+        book = json.loads(result.out)
+        self.check_surprises(book, plain)
+        self.assertGreater(book["signals_handled"], 0)
+        path = self.only_snapshot()
+        report = self.report(path)
+        os.unlink(path)
+        return [f"{how}: {d}" for d in self.differences(book, report)]
+
+    def run_seeds(self, name, seeds, arguments=(), beneath=None):
+        plain = self.run_plain(["--seed", 1, *arguments], beneath)
+        failed, differences = 0, []
+        for seed in range(1, seeds + 1):
+            found = self.run_seed(seed, arguments, beneath, plain)
+            failed += bool(found)
+            differences += found
+        for line in differences[:40]:
+            print("  " + line)
+        tags = len(plain["tags"])
+        self.expect(f"{name}: seeds of {seeds} that differ in any of {tags} tags x "
+                    f"{len(FIGURES)} figures", failed, 0)
+
+    def run_beneath(self, library, *more):
+        path = harness.find_library(library)
+        if not path:
+            self.skipTest(f"{library} is not installed")
+        with open(path, "rb") as file:
+            has_pvalloc = b"\0pvalloc\0" in file.read()
+        self.run_seeds(f"ledger over {library}", max(3, harness.arguments.seeds // 6),
+                       [*(() if has_pvalloc else ("--no-pvalloc",)), *more], path)
+
+    def test_glibc(self):
+        self.run_seeds("ledger over glibc", harness.arguments.seeds)
+
+    def test_interrupted_anywhere(self):
+        """Signals strike inside heaptally's own code too: the allocator beneath can stand it."""
+        self.run_seeds("ledger interrupted anywhere", max(3, harness.arguments.seeds // 3),
+                       ["--signal-safe"], harness.program("signal_safe_allocator.so"))
+
+    def test_jemalloc(self):
+        self.run_beneath("libjemalloc.so.2")
+
+    def test_tcmalloc(self):
+        self.run_beneath("libtcmalloc_minimal.so.4")
+
+    def test_mimalloc(self):
+        # Its operator new, built as C, ends the program where another throws.
+        self.run_beneath("libmimalloc.so.2", "--no-throw")
+
+
+if __name__ == "__main__":
+    harness.main((("--seeds",), {"type": int, "default": int(os.environ.get("E2E_SEEDS", "50"))}))

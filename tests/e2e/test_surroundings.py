@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Surroundings that change or refuse: descriptors, directories, privileges, limits, full disks.
+
+Whatever happens to heaptally there, the program ends as it would have alone.
+"""
+
+import ctypes
+import os
+import re
+import resource
+import shutil
+
+import harness
+from harness import controller
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = (
+    0x20000, 0x4000, 1 << 18)
+
+
+def own_mounts():
+    """Makes the calling process (between fork and exec) the owner of its mounts."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
+        os._exit(99)
+
+
+class Surroundings(harness.TallyTest):
+    def unharmed(self, name, result, out="done\n"):
+        self.expect(f"{name}: exit status and output", (result.status, result.out), (0, out))
+        self.assertEqual(result.err, "", "error output beside heaptally's")
+
+    def kept(self, name, path, expected):
+        report = self.report(path)
+        live = controller(report, "kept")["live_bytes"]
+        self.expect_that(f"{name}: live bytes", live, live in expected, sorted(expected))
+        return report
+
+    def public(self, path, mode=0o755):
+        """A copy that everybody may read: the build directory may be closed to others."""
+        copy = os.path.join(self.dir, os.path.basename(path))
+        shutil.copy(path, copy)
+        os.chmod(copy, mode)
+        return copy
+
+    # ---- descriptors and directories ----
+
+    def test_descriptors_closed(self):
+        for way in ("range", "loop"):
+            with self.subTest(way):
+                victim = os.path.join(self.dir, f"victim-{way}")
+                result = self.tally([harness.program("close_all_fds"), way, victim])
+                self.unharmed(f"close by {way}", result, "")
+                self.expect(f"close by {way}: the program's file", open(victim, "rb").read(),
+                            b"intact\n" * 16)
+                path = self.snapshots()[0]
+                self.kept(f"close by {way}", path, {100000, 150000})
+            for path in self.snapshots():
+                os.unlink(path)
+
+    def test_working_directory_changes(self):
+        result = self.tally([harness.program("change_directory")], {"OUTPUT": None})
+        self.unharmed("chdir", result, "")
+        self.kept("chdir: file where it began", self.only_snapshot(), {150000})
+
+    def test_file_is_private(self):
+        self.tallied([harness.program("just_allocate")])
+        mode = os.stat(self.only_snapshot()).st_mode & 0o777
+        self.expect("mode of the file", oct(mode), oct(0o600))
+
+    def test_never_overwrites(self):
+        """A name that exists is taken by others, a symbolic link too: another name is used."""
+        precious = os.path.join(self.dir, "precious")
+        with open(precious, "w", encoding="ascii") as file:
+            file.write("precious")
+        os.symlink(precious, os.path.join(self.dir, "fixed.htl"))
+        result = self.tally([harness.program("just_allocate")],
+                            {"OUTPUT": os.path.join(self.dir, "fixed.htl")})
+        self.unharmed("name exists", result)
+        self.expect("name exists: the other's file", open(precious, encoding="ascii").read(),
+                    "precious")
+        files = [p for p in self.snapshots() if not os.path.islink(p)]
+        self.expect("name exists: files of ours", len(files), 1)
+        self.kept("name exists", files[0], {150000})
+
+    def run_in_closed_directory(self, more):
+        harness.need_root(self)
+        closed = os.path.join(self.dir, "closed")
+        os.mkdir(closed, 0o555)
+        env = self.environment({"OUTPUT": None, "RUNDIR": None}, library=self.public(
+            harness.LIBRARY))
+        env.update(more, HOME=closed)
+        return harness.run([self.public(harness.program("just_allocate"))], closed, env,
+                           **harness.as_nobody())
+
+    def test_closed_working_directory(self):
+        for variable, sub in (("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "heaptally")):
+            with self.subTest(variable):
+                state = os.path.join(self.dir, "state-" + variable)
+                os.mkdir(state)
+                os.chown(state, harness.NOBODY, harness.NOBODY)
+                result = self.run_in_closed_directory({variable: state})
+                self.unharmed(f"closed directory, {variable}", result)
+                where = os.path.join(state, sub)
+                found = os.listdir(where) if os.path.isdir(where) else []
+                self.expect(f"closed directory: files in {variable}", len(found), 1)
+                self.kept(f"closed directory, {variable}", os.path.join(where, found[0]), {150000})
+            shutil.rmtree(os.path.join(self.dir, "closed"))
+
+    def test_nowhere_to_write(self):
+        result = self.run_in_closed_directory({})
+        self.unharmed("nowhere to write", result)
+        about = [l for l in result.own if "htl" in l or "write" in l.lower()]
+        self.expect_that("nowhere to write: lines that say so", about, len(about) >= 1,
+                         "at least one")
+
+    # ---- privileges ----
+
+    def test_privileges_dropped(self):
+        harness.need_root(self)
+        for way, expected in (("libc", {150000}), ("raw", {100000, 150000})):
+            with self.subTest(way):
+                result = self.tally([harness.program("drop_privileges"), way, harness.NOBODY])
+                self.unharmed(f"privileges dropped by {way}", result, "")
+                self.kept(f"privileges dropped by {way}", self.only_snapshot(), expected)
+            for path in self.snapshots():
+                os.unlink(path)
+
+    def listing(self):
+        return sorted(os.path.join(where, n) for where, _, names in os.walk(self.dir)
+                      for n in names)
+
+    def test_set_uid_program(self):
+        """The loader drops a preload that is named by its path; nothing may appear either."""
+        harness.need_root(self)
+        tool = self.public(harness.program("just_allocate"), 0o4755)
+        env = self.environment(library=self.public(harness.LIBRARY))
+        os.chmod(self.dir, 0o777)
+        before = self.listing()
+        result = harness.run([tool], self.dir, env, **harness.as_nobody())
+        self.expect("set-uid program: exit status and output", (result.status, result.out),
+                    (0, "done\n"))
+        self.expect("set-uid program: files that appeared", self.listing(), before)
+
+    def test_set_uid_program_with_trusted_library(self):
+        """Loaded into a set-uid program all the same, from where the loader trusts: no files."""
+        harness.need_root(self)
+        host = harness.find_library("libmemusage.so") or next(
+            (p for p in ("/lib/x86_64-linux-gnu/libmemusage.so",
+                         "/usr/lib/x86_64-linux-gnu/libmemusage.so") if os.path.exists(p)), None)
+        if not host:
+            self.skipTest("no unused library in a trusted directory to mount over")
+        ours = self.public(harness.LIBRARY, 0o4755)
+        tool = self.public(harness.program("just_allocate"), 0o4755)
+        maps = self.public("/bin/cat", 0o4755)
+        env = self.environment()
+        env["LD_PRELOAD"] = os.path.basename(host)
+        os.chmod(self.dir, 0o777)
+        before = self.listing()
+        inner = ["/bin/sh", "-c", f'mount --bind "{ours}" "{host}" && shift 0 && exec setpriv '
+                 f'--reuid {harness.NOBODY} --regid {harness.NOBODY} --clear-groups env "$@"', "sh",
+                 *(f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_")))]
+        plain = harness.clean_environment()
+        seen = harness.run([*inner, maps, "/proc/self/maps"], self.dir, plain,
+                           preexec_fn=own_mounts)
+        if os.path.basename(host) not in seen.out:
+            self.skipTest(f"the loader did not take it: {seen.err.strip()}")
+        result = harness.run([*inner, tool], self.dir, plain, preexec_fn=own_mounts)
+        self.expect("set-uid program, library loaded: exit status and output",
+                    (result.status, result.out), (0, "done\n"))
+        self.expect("set-uid program, library loaded: files that appeared", self.listing(), before)
+
+    # ---- limits and disks ----
+
+    def test_file_size_limit(self):
+        for limit in (0, 4096, 20000):
+            with self.subTest(limit):
+                result = self.tally([harness.program("file_size_limit"), limit])
+                self.unharmed(f"RLIMIT_FSIZE {limit}", result)
+                self.kept(f"RLIMIT_FSIZE {limit}", self.snapshots()[0], {100000, 150000})
+            for path in self.snapshots():
+                os.unlink(path)
+
+    def on_tmpfs(self, options, fill):
+        """Runs just_allocate on a small tmpfs, `fill` bytes of which are taken, and copies its
+        files to our directory."""
+        harness.need_root(self)
+        disk = os.path.join(self.dir, "disk")
+        os.mkdir(disk)
+        env = self.environment({"OUTPUT": os.path.join(disk, "%e-%p.htl")})
+        script = (f'mount -t tmpfs -o {options} tmpfs "{disk}" || exit 99\n'
+                  f'head -c {fill} /dev/zero >"{disk}/filling"\n'
+                  '"$@"; status=$?\n'
+                  f'cp "{disk}"/*.htl "{self.dir}" 2>/dev/null\nexit $status')
+        argv = ["/bin/sh", "-c", script, "sh", "env",
+                *(f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_"))),
+                harness.program("just_allocate"), "1"]
+        result = harness.run(argv, self.dir, harness.clean_environment(), preexec_fn=own_mounts)
+        if result.status == 99:
+            self.skipTest("mounting is not allowed here")
+        return result
+
+    def test_full_disk(self):
+        result = self.on_tmpfs("size=64k", 1 << 20)
+        self.unharmed("full disk", result)
+
+    def test_disk_that_fills(self):
+        result = self.on_tmpfs("size=64k", 48 << 10)
+        self.unharmed("disk that fills", result)
+        for path in self.snapshots():
+            report = self.report(path)
+            print(f"disk that fills: what is left of the file: live bytes "
+                  f"{controller(report, 'kept')['live_bytes']}, dropped ticks "
+                  f"{report['quality']['dropped_ticks']}")
+
+    def test_read_only_disk(self):
+        harness.need_root(self)
+        result = self.on_tmpfs("size=1m,ro", 0)
+        self.expect("read-only disk: exit status and output", (result.status, result.out),
+                    (0, "done\n"))
+
+    def locked(self, env, flags=()):
+        result = harness.run([harness.program("lock_memory"), *flags], self.dir, env)
+        self.assertEqual(result.status, 0, f"{result.err} {result.own}")
+        return {k: int(v) for k, v in re.findall(r"(Vm\w+):\s*(\d+) kB", result.out)}
+
+    def test_locked_memory(self):
+        """A program that locks its memory starts, and heaptally's part of it stays small."""
+        harness.need_root(self)
+        plain = self.locked(harness.clean_environment())
+        tallied = self.locked(self.environment())
+        loose = self.locked(self.environment(), ["--unlocked"])
+        more = tallied["VmRSS"] - plain["VmRSS"]
+        print(f"mlockall: resident {plain['VmRSS']} kB alone, {tallied['VmRSS']} kB with "
+              f"heaptally, {loose['VmRSS']} kB with it and unlocked")
+        self.expect_that("mlockall: resident kB more than alone", more, more < 16384,
+                         "less than 16384")
+        self.kept("mlockall", self.snapshots()[-1], {100000})
+
+    def test_lock_limit(self):
+        """An unprivileged program that may lock 64 MB locks itself with heaptally too."""
+        harness.need_root(self)
+        limit = 96 << 20
+        tool, library = self.public(harness.program("lock_memory")), self.public(harness.LIBRARY)
+        os.chmod(self.dir, 0o777)
+
+        def bounded():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+
+        for name, env in (("alone", harness.clean_environment()),
+                          ("with heaptally", self.environment(library=library))):
+            argv = ["setpriv", f"--reuid={harness.NOBODY}", f"--regid={harness.NOBODY}",
+                    "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", tool]
+            result = harness.run(argv, self.dir, env, preexec_fn=bounded)
+            self.expect(f"mlockall within {limit >> 20} MB, {name}: exit status", result.status, 0)
+
+
+if __name__ == "__main__":
+    harness.main()
