@@ -1,0 +1,288 @@
+/*
+ * heaptally run: turns options into environment variables, puts the library in front of LD_PRELOAD
+ * and becomes the program. All mistakes are found before that, since afterwards nobody listens.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "heaptally/options.h"
+#include "program_check.h"
+#include "text.h"
+
+enum { NOT_FOUND = 127, NOT_EXECUTABLE = 126, OWN_FAILURE = 125, HELP = 1000 };
+
+/*
+ * Options that need a process beside the program: `run` becomes the program and cannot do them, so
+ * it does not take them.
+ */
+static bool is_taken(enum ht_option_id id)
+{
+    return ht_options[id].kind != HT_EXIT_CODE;
+}
+
+void ht_help_run(FILE *out)
+{
+    fputs("heaptally run [OPTION]... [--] PROGRAM [ARGUMENT]...\n\n"
+          "Runs PROGRAM, counts its heap by controller and call site, and writes a snapshot file.\n"
+          "Sizes without a unit are MB, times without a unit are seconds.\n\n",
+          out);
+    for (int i = 0; i < HT_OPTION_COUNT; i++) {
+        const struct ht_option *o = &ht_options[i];
+        if (!is_taken(i))
+            continue;
+        char *usage = ht_format("--%s%s%s", o->name, *o->argument ? " " : "", o->argument);
+        bool has_default = *o->standard && o->kind != HT_FLAG;
+        fprintf(out, "  %-30s %s%s%s%s\n", usage, o->help, has_default ? " (" : "",
+                has_default ? o->standard : "", has_default ? ")" : "");
+        free(usage);
+    }
+    fputs(
+        "\nEach option can be given in the environment too: --trend-window is\n"
+        "HEAPTALLY_TREND_WINDOW. HEAPTALLY_LIBRARY names another libheaptally.so.\n\n"
+        "Exit status: the program's; 127 if it is not found, 126 if it cannot be executed, 125 if\n"
+        "heaptally itself fails or preloading cannot work.\n",
+        out);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+/* The values given on the command line; NULL where none was. Items of a list, one a line. */
+static char *values[HT_OPTION_COUNT];
+
+static void add_value(enum ht_option_id id, const char *text)
+{
+    char *old = values[id];
+    values[id] = old && ht_option_is_list(ht_options[id].kind) ? ht_format("%s\n%s", old, text)
+                                                               : ht_format("%s", text);
+    free(old);
+}
+
+static bool take_value(enum ht_option_id id, const char *text)
+{
+    uint64_t value;
+    const char *wrong = ht_option_check(id, text, &value);
+    if (wrong)
+        ht_complain("run --%s '%s': %s", ht_options[id].name, text, wrong);
+    else
+        add_value(id, text);
+    return !wrong;
+}
+
+static bool check_environment(void)
+{
+    for (int i = 0; i < HT_OPTION_COUNT; i++) {
+        uint64_t value;
+        const char *text = getenv(ht_options[i].variable);
+        const char *wrong = text && *text ? ht_option_check(i, text, &value) : NULL;
+        if (wrong) {
+            ht_complain("%s='%s': %s", ht_options[i].variable, text, wrong);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes the options; the program's words begin at optind. False after a message. */
+static bool take_options(int argc, char **argv, bool *help)
+{
+    struct option options[HT_OPTION_COUNT + 2];
+    int count = 0, option;
+    for (int i = 0; i < HT_OPTION_COUNT; i++)
+        if (is_taken(i))
+            options[count++] = (struct option){
+                ht_options[i].name, ht_options[i].kind == HT_FLAG ? no_argument : required_argument,
+                NULL, i};
+    options[count++] = (struct option){"help", no_argument, NULL, HELP};
+    options[count] = (struct option){NULL, 0, NULL, 0};
+    opterr = 0;
+    optind = 1;
+    /* '+': the first word that is no option is the program; what follows is the program's. */
+    while ((option = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+        if (option == HELP)
+            *help = true;
+        else if (option == '?' || option == ':') {
+            ht_complain_option("run", option, argc, argv, options);
+            return false;
+        } else if (!take_value(option, ht_options[option].kind == HT_FLAG ? "1" : optarg))
+            return false;
+    }
+    return true;
+}
+
+/* The value that will hold: the command line's, else the environment's, else the standard one. */
+static const char *effective(enum ht_option_id id)
+{
+    const char *from_environment = getenv(ht_options[id].variable);
+    if (values[id])
+        return values[id];
+    return from_environment && *from_environment ? from_environment : ht_options[id].standard;
+}
+
+/*
+ * Whether a file can be made under the name of --output. A directory whose name holds a % is known
+ * only to the process itself.
+ */
+static bool check_output(void)
+{
+    const char *output = effective(HT_OPT_OUTPUT), *slash = strrchr(output, '/');
+    struct stat status;
+    if (slash && !slash[1]) {
+        ht_complain("run --output %s: is a directory; name a file in it", output);
+        return false;
+    }
+    if (!strchr(output, '%') && stat(output, &status) == 0 && S_ISDIR(status.st_mode)) {
+        ht_complain("run --output %s: is a directory; name a file in it", output);
+        return false;
+    }
+    if (!slash)
+        return true; /* an unwritable working directory is mended by the library */
+    char *directory = ht_format("%.*s", slash == output ? 1 : (int)(slash - output), output);
+    const char *wrong = NULL;
+    if (strchr(directory, '%'))
+        wrong = NULL;
+    else if (stat(directory, &status) != 0)
+        wrong = strerror(errno);
+    else if (!S_ISDIR(status.st_mode))
+        wrong = "is not a directory";
+    else if (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) != 0)
+        wrong = "nothing can be written there";
+    if (wrong)
+        ht_complain("run --output %s: directory %s: %s; name another or make it", output, directory,
+                    wrong);
+    free(directory);
+    return !wrong;
+}
+
+/* ---- the library ----------------------------------------------------------------------------- */
+
+/* The library beside this command: in the build directory or installed. A new string or NULL. */
+static char *library_beside(void)
+{
+    static const char *const places[] = {"../preload/libheaptally.so",
+                                         HEAPTALLY_LIBRARY_FROM_COMMAND};
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return NULL;
+    self[length] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char *candidate = ht_format("%s/%s", self, places[i]);
+        char *real = realpath(candidate, NULL);
+        free(candidate);
+        if (real)
+            return real;
+    }
+    return NULL;
+}
+
+/* The absolute path of the library; NULL after a message. A new string. */
+static char *find_library(void)
+{
+    const char *given = getenv("HEAPTALLY_LIBRARY");
+    char *library = given && *given ? realpath(given, NULL) : library_beside();
+    if (given && *given && !library) {
+        ht_complain("HEAPTALLY_LIBRARY=%s: %s; name an existing libheaptally.so", given,
+                    strerror(errno));
+        return NULL;
+    }
+    if (!library)
+        library = ht_format("%s", HEAPTALLY_LIBRARY_INSTALLED);
+    if (access(library, R_OK) != 0)
+        ht_complain("%s: %s; install heaptally again, or name the library in HEAPTALLY_LIBRARY",
+                    library, strerror(errno));
+    else if (strpbrk(library, ": \t\n"))
+        ht_complain("%s: LD_PRELOAD cannot hold a path with ':' or a blank; install heaptally "
+                    "elsewhere",
+                    library);
+    else
+        return library;
+    free(library);
+    return NULL;
+}
+
+/* ---- becoming the program -------------------------------------------------------------------- */
+
+static void set_variable(const char *name, const char *value)
+{
+    if (setenv(name, value, 1) != 0) {
+        ht_complain("out of memory");
+        exit(OWN_FAILURE);
+    }
+}
+
+static void set_environment(const char *library)
+{
+    const char *preloaded = getenv("LD_PRELOAD");
+    for (int i = 0; i < HT_OPTION_COUNT; i++)
+        if (values[i])
+            set_variable(ht_options[i].variable, values[i]);
+    char *preload =
+        preloaded && *preloaded ? ht_format("%s:%s", library, preloaded) : ht_format("%s", library);
+    set_variable("LD_PRELOAD", preload);
+    free(preload);
+    /* The process keeps its number through exec: the library knows by it that it is the first. */
+    char *root = ht_format("%ld", (long)getpid());
+    set_variable("HEAPTALLY_ROOT", root);
+    free(root);
+}
+
+/* Whether preloading works for the program; warns where not all will be seen. */
+static bool check_program(const char *program, const char *library)
+{
+    char *why;
+    enum ht_program_fate fate = ht_program_check(program, library, &why);
+    if (fate != HT_PROGRAM_FINE)
+        ht_complain("%s%s: %s", fate == HT_PROGRAM_WARN ? "warning: " : "", program, why);
+    free(why);
+    return fate != HT_PROGRAM_REFUSED;
+}
+
+static int become(char **argv)
+{
+    int status;
+    const char *why;
+    char *program = ht_program_find(argv[0], &status, &why);
+    if (!program) {
+        ht_complain("%s: %s", argv[0], why);
+        return status;
+    }
+    char *library = find_library();
+    if (!library || !check_program(program, library)) {
+        free(program);
+        free(library);
+        return OWN_FAILURE;
+    }
+    set_environment(library);
+    fflush(NULL);
+    execvp(program, argv); /* runs a script without #! by the shell, as a shell would */
+    status = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+    ht_complain("%s: cannot be executed: %s", argv[0], strerror(errno));
+    free(program);
+    free(library);
+    return status;
+}
+
+int ht_cmd_run(int argc, char **argv)
+{
+    bool help = false;
+    if (!take_options(argc, argv, &help))
+        return OWN_FAILURE;
+    if (help) {
+        ht_help_run(stdout);
+        return 0;
+    }
+    if (optind == argc) {
+        ht_complain("run: which program? Write 'heaptally run PROGRAM'");
+        return OWN_FAILURE;
+    }
+    if (!check_environment() || !check_output())
+        return OWN_FAILURE;
+    return become(argv + optind);
+}

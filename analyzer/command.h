@@ -1,0 +1,31 @@
+/*
+ * The subcommands of `heaptally`: one cmd_*.c each, one table in main.c.
+ */
+#ifndef HEAPTALLY_ANALYZER_COMMAND_H
+#define HEAPTALLY_ANALYZER_COMMAND_H
+
+#include <getopt.h>
+#include <stdio.h>
+
+struct ht_command {
+    const char *name;
+    const char *summary; /* one line */
+    int usage_status;    /* what a mistake on the command line exits with */
+    /* argv[0] is the subcommand's name; returns the exit status. */
+    int (*run)(int argc, char **argv);
+    void (*help)(FILE *out);
+};
+
+int ht_cmd_run(int argc, char **argv);
+void ht_help_run(FILE *out);
+int ht_cmd_report(int argc, char **argv);
+void ht_help_report(FILE *out);
+
+/*
+ * Explains why getopt_long, with opterr = 0 and a short option string that begins with ':' (or
+ * "+:"), returned `result` ('?' or ':'). One line on stderr.
+ */
+void ht_complain_option(const char *command, int result, int argc, char **argv,
+                        const struct option *options);
+
+#endif

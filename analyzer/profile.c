@@ -1,0 +1,619 @@
+/*
+ * Builds the model from records: while reading, dictionaries by the file's identifiers hold the
+ * latest description and figures of each; at the end the sites are merged and sorted.
+ */
+#include "profile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heaptally/options.h"
+#include "text.h"
+
+/* A STACK record's identifier; the later record of the same identifier replaces the stack. */
+struct ht_named_stack {
+    uint32_t id;
+    struct ht_stack *stack;
+    UT_hash_handle hh;
+};
+
+/* A SITE record's identifier with its latest figures. */
+struct ht_named_site {
+    uint32_t id, stack, tag;
+    uint64_t listing; /* how many SNAPSHOT records stand before the figures; older ones are void */
+    struct htl_figures figures;
+    UT_hash_handle hh;
+};
+
+/* ---- dictionaries ---------------------------------------------------------------------------- */
+
+/* The module that stands for all with this path and build-id; `m` itself if it is the first. */
+static struct ht_module *canonical_module(struct ht_profile *p, struct ht_module *m)
+{
+    struct ht_module *first;
+    HASH_FIND(by_key, p->modules_by_key, m->key, m->key_length, first);
+    if (!first) {
+        first = m;
+        HASH_ADD_KEYPTR(by_key, p->modules_by_key, m->key, m->key_length, m);
+    }
+    first->flags |= m->flags & ~HTL_MODULE_CLOSED;
+    return first;
+}
+
+/*
+ * A module that is described again (it was closed, or its kind became known) keeps its object:
+ * frames point to it. Another path or build-id under the same identifier is another module.
+ */
+static void take_module(struct ht_profile *p, const struct ht_record *r)
+{
+    const struct htl_module *head = &r->module.head;
+    struct ht_module *m = ht_allocate_zeroed(1, sizeof *m), *old;
+    m->id = head->id;
+    m->flags = head->flags;
+    m->build_id_length = r->module.build_id.length;
+    m->key_length = sizeof head->build_id_length + m->build_id_length + r->module.path.length;
+    m->key = ht_allocate(m->key_length + 1);
+    memcpy(m->key, &head->build_id_length, sizeof head->build_id_length);
+    m->build_id = (unsigned char *)m->key + sizeof head->build_id_length;
+    m->path = (char *)m->build_id + m->build_id_length;
+    memcpy(m->build_id, r->module.build_id.data, m->build_id_length);
+    memcpy(m->path, r->module.path.data, r->module.path.length);
+    m->key[m->key_length] = '\0';
+    m->label = ht_clean(m->path, r->module.path.length);
+    m->canonical = canonical_module(p, m);
+    HASH_FIND(by_id, p->modules_by_id, &m->id, sizeof m->id, old);
+    if (old)
+        HASH_DELETE(by_id, p->modules_by_id, old);
+    HASH_ADD(by_id, p->modules_by_id, id, sizeof m->id, m);
+    if (old && old->canonical != old) {
+        free(old->key);
+        free(old->label);
+        free(old);
+    }
+}
+
+static struct ht_tag *tag_of(struct ht_profile *p, uint32_t id)
+{
+    struct ht_tag *tag;
+    HASH_FIND(by_id, p->tags_by_id, &id, sizeof id, tag);
+    if (tag)
+        return tag;
+    tag = ht_allocate_zeroed(1, sizeof *tag);
+    tag->id = id;
+    tag->latest.instantiations = tag->latest.cycles = HTL_UNKNOWN;
+    HASH_ADD(by_id, p->tags_by_id, id, sizeof id, tag);
+    p->tags = ht_room_for_one(p->tags, p->tag_count, sizeof *p->tags);
+    p->tags[p->tag_count++] = tag;
+    return tag;
+}
+
+static void take_tag(struct ht_profile *p, const struct ht_record *r)
+{
+    struct ht_tag *tag = tag_of(p, r->tag.head.id);
+    free(tag->name);
+    tag->name = ht_clean(r->tag.name.data, r->tag.name.length);
+    tag->kind = r->tag.head.kind;
+}
+
+static void take_frames(struct ht_profile *p, const struct ht_record *r, struct ht_stack *stack)
+{
+    for (uint32_t i = 0; i < stack->frame_count; i++) {
+        struct htl_frame frame;
+        ht_entry(&r->stack.frames, i, &frame, sizeof frame);
+        stack->frames[i].offset = frame.offset;
+        stack->frames[i].module = NULL;
+        if (frame.module == HTL_NO_MODULE)
+            continue;
+        struct ht_module *module;
+        HASH_FIND(by_id, p->modules_by_id, &frame.module, sizeof frame.module, module);
+        if (module)
+            stack->frames[i].module = module->canonical;
+        else
+            p->quality.unknown_names++;
+    }
+}
+
+/*
+ * Stacks are compared by flags and frames; both lie in one block, laid out without padding, so that
+ * equal stacks are equal bytes.
+ */
+static struct ht_stack *intern_stack(struct ht_profile *p, const struct ht_record *r)
+{
+    uint32_t count = r->stack.head.frame_count;
+    if (count > HT_MAX_FRAMES) {
+        p->quality.frames_left_out += count - HT_MAX_FRAMES;
+        count = HT_MAX_FRAMES;
+    }
+    struct ht_stack *stack = ht_allocate_zeroed(1, sizeof *stack), *known;
+    size_t key_length = (count + 1) * sizeof *stack->frames;
+    /* One frame more at the front holds the flags, as part of the key. */
+    struct ht_frame *key = ht_allocate_zeroed(1, key_length);
+    stack->flags = r->stack.head.flags;
+    if (count < r->stack.head.frame_count)
+        stack->flags |= HTL_STACK_CUT;
+    key->offset = stack->flags;
+    stack->frame_count = count;
+    stack->frames = key + 1;
+    take_frames(p, r, stack);
+    HASH_FIND(by_frames, p->stacks_by_frames, key, key_length, known);
+    if (known) {
+        free(key);
+        free(stack);
+        return known;
+    }
+    HASH_ADD_KEYPTR(by_frames, p->stacks_by_frames, key, key_length, stack);
+    stack->next = p->all_stacks;
+    p->all_stacks = stack;
+    return stack;
+}
+
+static void take_stack(struct ht_profile *p, const struct ht_record *r)
+{
+    struct ht_named_stack *named;
+    HASH_FIND(hh, p->named_stacks, &r->stack.head.id, sizeof r->stack.head.id, named);
+    if (!named) {
+        named = ht_allocate_zeroed(1, sizeof *named);
+        named->id = r->stack.head.id;
+        HASH_ADD(hh, p->named_stacks, id, sizeof named->id, named);
+    }
+    named->stack = intern_stack(p, r);
+}
+
+static void take_site(struct ht_profile *p, const struct ht_record *r)
+{
+    struct ht_named_site *site;
+    HASH_FIND(hh, p->named_sites, &r->site.id, sizeof r->site.id, site);
+    if (!site) {
+        site = ht_allocate_zeroed(1, sizeof *site);
+        site->id = r->site.id;
+        HASH_ADD(hh, p->named_sites, id, sizeof site->id, site);
+    }
+    site->stack = r->site.stack;
+    site->tag = r->site.tag;
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+/* allocated - freed; 0, and one contradiction more, where a figure is impossible. */
+static uint64_t live(struct ht_profile *p, uint64_t allocated, uint64_t freed)
+{
+    if (freed <= allocated)
+        return allocated - freed;
+    p->quality.contradictions++;
+    return 0;
+}
+
+static uint64_t since_start(const struct ht_profile *p, uint64_t monotonic_ns)
+{
+    uint64_t start = p->start.start_monotonic_ns;
+    return monotonic_ns > start ? monotonic_ns - start : 0;
+}
+
+static void note_time(struct ht_profile *p, uint64_t monotonic_ns)
+{
+    double seconds = (double)since_start(p, monotonic_ns) / 1e9;
+    if (seconds > p->duration_s)
+        p->duration_s = seconds;
+}
+
+/* Adds a point; one of the same moment (a SNAPSHOT beside its TICK) replaces the last. */
+static void add_point(struct ht_past *past, const struct htl_history_point *point)
+{
+    if (past->count > 0 && past->points[past->count - 1].t_ns == point->t_ns) {
+        past->points[past->count - 1] = *point;
+        return;
+    }
+    past->points = ht_room_for_one(past->points, past->count, sizeof *point);
+    past->points[past->count++] = *point;
+}
+
+static void take_tag_figures(struct ht_profile *p, const struct htl_tick *tick,
+                             const struct htl_tag_figures *figures)
+{
+    struct ht_tag *tag = tag_of(p, figures->tag);
+    const struct htl_figures *f = &figures->figures;
+    uint64_t now = f->allocated_bytes > f->freed_bytes ? f->allocated_bytes - f->freed_bytes : 0;
+    tag->listed = true;
+    tag->latest = *figures;
+    add_point(&tag->past, &(struct htl_history_point){
+                              .t_ns = since_start(p, tick->monotonic_ns),
+                              .low_bytes = figures->low_bytes < now ? figures->low_bytes : now,
+                              .high_bytes = now,
+                              .allocated_bytes = f->allocated_bytes,
+                              .allocated_blocks = f->allocated_blocks,
+                              .freed_blocks = f->freed_blocks,
+                              .instantiations = figures->instantiations,
+                              .cycles = figures->cycles,
+                          });
+}
+
+static void take_tick(struct ht_profile *p, const struct ht_record *r)
+{
+    const struct htl_tick *tick = &r->tick.head;
+    bool all_sites = r->type == HTL_SNAPSHOT;
+    if (all_sites) {
+        p->listings++;
+        p->quality.left_out_bytes = 0;
+    } else {
+        p->quality.left_out_bytes += tick->left_out_bytes;
+    }
+    p->quality.sites_are_exact = all_sites || (p->quality.sites_are_exact && !tick->left_out_sites);
+    p->last = *tick;
+    p->has_tick = true;
+    note_time(p, tick->monotonic_ns);
+    add_point(&p->process, &(struct htl_history_point){
+                               .t_ns = since_start(p, tick->monotonic_ns),
+                               .low_bytes = tick->rss_bytes,
+                               .high_bytes = tick->rss_bytes,
+                               .allocated_bytes = tick->total.allocated_bytes,
+                               .allocated_blocks = tick->total.allocated_blocks,
+                               .freed_blocks = tick->total.freed_blocks,
+                               .instantiations = HTL_UNKNOWN,
+                               .cycles = HTL_UNKNOWN,
+                           });
+    for (uint32_t i = 0; i < r->tick.tags.count; i++) {
+        struct htl_tag_figures figures;
+        ht_entry(&r->tick.tags, i, &figures, sizeof figures);
+        take_tag_figures(p, tick, &figures);
+    }
+    for (uint32_t i = 0; i < r->tick.sites.count; i++) {
+        struct htl_site_figures figures;
+        struct ht_named_site *site;
+        ht_entry(&r->tick.sites, i, &figures, sizeof figures);
+        HASH_FIND(hh, p->named_sites, &figures.site, sizeof figures.site, site);
+        if (site) {
+            site->figures = figures.figures;
+            site->listing = p->listings;
+        } else {
+            p->quality.unknown_names++;
+        }
+    }
+}
+
+/* Of several HISTORY records of one subject the last holds the whole past. */
+static void take_history(struct ht_profile *p, const struct ht_record *r)
+{
+    struct ht_past *past;
+    if (r->history.head.subject == HTL_HISTORY_PROCESS)
+        past = &p->process_thinned;
+    else if (r->history.head.flags & HTL_HISTORY_SITE)
+        return; /* the past of single sites is not part of the model */
+    else
+        past = &tag_of(p, r->history.head.subject)->thinned;
+    uint32_t count = r->history.points.count;
+    past->points = ht_reallocate(past->points, count, sizeof *past->points);
+    past->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct htl_history_point *point = &past->points[past->count];
+        ht_entry(&r->history.points, i, point, sizeof *point);
+        if (past->count == 0 || point[-1].t_ns < point->t_ns)
+            past->count++;
+    }
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+static void set(struct ht_profile *p, char *key, char *value)
+{
+    for (size_t i = 0; i < p->setting_count; i++)
+        if (strcmp(p->settings[i].key, key) == 0) {
+            free(p->settings[i].value);
+            p->settings[i].value = value;
+            free(key);
+            return;
+        }
+    p->settings = ht_room_for_one(p->settings, p->setting_count, sizeof *p->settings);
+    p->settings[p->setting_count++] = (struct ht_setting){key, value};
+}
+
+enum { MAX_SETTINGS = 1000 }; /* far beyond what is ever written; they are searched in a line */
+
+/* "key=value" lines; a value holds line breaks of lists as ';'. */
+static void take_settings(struct ht_profile *p, const struct ht_record *r)
+{
+    const char *at = (const char *)r->settings.data, *end = at + r->settings.length;
+    while (at < end && p->setting_count < MAX_SETTINGS) {
+        const char *line_end = memchr(at, '\n', (size_t)(end - at));
+        if (!line_end)
+            line_end = end;
+        const char *equals = memchr(at, '=', (size_t)(line_end - at));
+        if (equals)
+            set(p, ht_clean(at, (size_t)(equals - at)),
+                ht_clean(equals + 1, (size_t)(line_end - equals - 1)));
+        at = line_end < end ? line_end + 1 : end;
+    }
+}
+
+static void take_alert(struct ht_profile *p, const struct ht_record *r)
+{
+    p->alerts = ht_room_for_one(p->alerts, p->alert_count, sizeof *p->alerts);
+    p->alerts[p->alert_count++] = (struct ht_alert){
+        .head = r->alert.head,
+        .message = ht_clean(r->alert.message.data, r->alert.message.length),
+    };
+    note_time(p, r->alert.head.monotonic_ns);
+}
+
+static void take_end(struct ht_profile *p, const struct ht_record *r)
+{
+    p->has_end = true;
+    p->end = r->end;
+    note_time(p, r->end.monotonic_ns);
+}
+
+static void take_record(struct ht_profile *p, const struct ht_record *r)
+{
+    static void (*const takers[])(struct ht_profile *, const struct ht_record *) = {
+        [HTL_SETTINGS] = take_settings, [HTL_MODULE] = take_module,   [HTL_TAG] = take_tag,
+        [HTL_STACK] = take_stack,       [HTL_SITE] = take_site,       [HTL_TICK] = take_tick,
+        [HTL_SNAPSHOT] = take_tick,     [HTL_HISTORY] = take_history, [HTL_ALERT] = take_alert,
+        [HTL_END] = take_end,
+    };
+    takers[r->type](p, r);
+}
+
+/* ---- completing ------------------------------------------------------------------------------ */
+
+static void add_figures(struct htl_figures *sum, const struct htl_figures *more)
+{
+    sum->allocated_bytes += more->allocated_bytes;
+    sum->allocated_blocks += more->allocated_blocks;
+    sum->freed_bytes += more->freed_bytes;
+    sum->freed_blocks += more->freed_blocks;
+}
+
+static struct ht_stack *stack_of(struct ht_profile *p, uint32_t id)
+{
+    static const struct ht_record nothing_known = {
+        .type = HTL_STACK, .stack.head.flags = HTL_STACK_FALLBACK | HTL_STACK_CUT};
+    struct ht_named_stack *named;
+    HASH_FIND(hh, p->named_stacks, &id, sizeof id, named);
+    if (named)
+        return named->stack;
+    p->quality.unknown_names++;
+    return intern_stack(p, &nothing_known);
+}
+
+/* One site for each distinct (frames, tag), figures added up. */
+static void merge_sites(struct ht_profile *p)
+{
+    struct ht_named_site *named, *next_named;
+    HASH_ITER(hh, p->named_sites, named, next_named)
+    {
+        struct ht_site key, *site;
+        memset(&key, 0, sizeof key);
+        key.stack = stack_of(p, named->stack);
+        key.tag = tag_of(p, named->tag);
+        size_t key_length = sizeof key.stack + sizeof key.tag;
+        HASH_FIND(by_owner, p->sites_by_owner, &key.stack, key_length, site);
+        if (!site) {
+            site = ht_allocate(sizeof *site);
+            *site = key;
+            HASH_ADD(by_owner, p->sites_by_owner, stack, key_length, site);
+            site->tag->sites =
+                ht_room_for_one(site->tag->sites, site->tag->site_count, sizeof(struct ht_site *));
+            site->tag->sites[site->tag->site_count++] = site;
+            p->site_count++;
+        }
+        if (named->listing == p->listings)
+            add_figures(&site->figures, &named->figures);
+    }
+}
+
+static int by_live_bytes(const void *a, const void *b)
+{
+    const struct ht_site *x = *(struct ht_site *const *)a, *y = *(struct ht_site *const *)b;
+    if (x->live_bytes != y->live_bytes)
+        return x->live_bytes < y->live_bytes ? 1 : -1;
+    if (x->figures.allocated_bytes != y->figures.allocated_bytes)
+        return x->figures.allocated_bytes < y->figures.allocated_bytes ? 1 : -1;
+    return 0;
+}
+
+/* Puts what HISTORY tells of the time before the first tick in front of the ticks. */
+static void join_past(struct ht_past *past, struct ht_past *thinned)
+{
+    size_t before = 0;
+    while (before < thinned->count &&
+           (past->count == 0 || thinned->points[before].t_ns < past->points[0].t_ns))
+        before++;
+    if (before > 0) {
+        struct htl_history_point *all =
+            ht_reallocate(thinned->points, before + past->count, sizeof *all);
+        if (past->count > 0)
+            memcpy(all + before, past->points, past->count * sizeof *all);
+        free(past->points);
+        *past = (struct ht_past){all, before + past->count};
+    } else {
+        free(thinned->points);
+    }
+    *thinned = (struct ht_past){NULL, 0};
+}
+
+static void complete_tag(struct ht_profile *p, struct ht_tag *tag)
+{
+    const struct htl_figures *f = &tag->latest.figures;
+    if (!tag->name) {
+        tag->name = ht_format("[tag %u]", tag->id);
+        p->quality.unknown_names++;
+    }
+    tag->live_bytes = live(p, f->allocated_bytes, f->freed_bytes);
+    tag->live_blocks = live(p, f->allocated_blocks, f->freed_blocks);
+    tag->peak_bytes =
+        tag->latest.peak_bytes > tag->live_bytes ? tag->latest.peak_bytes : tag->live_bytes;
+    for (size_t i = 0; i < tag->site_count; i++) {
+        struct ht_site *site = tag->sites[i];
+        site->live_bytes = live(p, site->figures.allocated_bytes, site->figures.freed_bytes);
+        site->live_blocks = live(p, site->figures.allocated_blocks, site->figures.freed_blocks);
+    }
+    if (tag->site_count > 0)
+        qsort(tag->sites, tag->site_count, sizeof *tag->sites, by_live_bytes);
+    join_past(&tag->past, &tag->thinned);
+}
+
+static void complete(struct ht_profile *p)
+{
+    merge_sites(p);
+    for (size_t i = 0; i < p->tag_count; i++)
+        complete_tag(p, p->tags[i]);
+    join_past(&p->process, &p->process_thinned);
+    p->live_bytes = live(p, p->last.total.allocated_bytes, p->last.total.freed_bytes);
+    p->live_blocks = live(p, p->last.total.allocated_blocks, p->last.total.freed_blocks);
+    p->rss_baseline = p->rss_last = HTL_UNKNOWN;
+    for (size_t i = 0; i < p->process.count; i++) {
+        uint64_t rss = p->process.points[i].high_bytes;
+        if (rss == HTL_UNKNOWN)
+            continue;
+        if (p->rss_baseline == HTL_UNKNOWN)
+            p->rss_baseline = rss;
+        p->rss_last = rss;
+    }
+}
+
+/* ---- the outside ----------------------------------------------------------------------------- */
+
+static struct ht_profile *load(struct ht_snapshot *snapshot, const char *name)
+{
+    const struct ht_snapshot_header *header = ht_snapshot_header(snapshot);
+    struct ht_profile *p = ht_allocate_zeroed(1, sizeof *p);
+    struct ht_record record;
+    p->file = ht_clean(name, strlen(name));
+    p->start = header->fixed;
+    p->exe = ht_clean(header->exe.data, header->exe.length);
+    p->host = ht_clean(header->host.data, header->host.length);
+    while (ht_snapshot_next(snapshot, &record))
+        take_record(p, &record);
+    p->reading = *ht_snapshot_state(snapshot);
+    ht_snapshot_close(snapshot);
+    complete(p);
+    return p;
+}
+
+struct ht_profile *ht_profile_load(const char *path, char **error)
+{
+    struct ht_snapshot *snapshot = ht_snapshot_open(path, error);
+    return snapshot ? load(snapshot, path) : NULL;
+}
+
+struct ht_profile *ht_profile_load_fd(int fd, const char *name, char **error)
+{
+    struct ht_snapshot *snapshot = ht_snapshot_open_fd(fd, error);
+    return snapshot ? load(snapshot, name) : NULL;
+}
+
+static void free_module(struct ht_module *m)
+{
+    free(m->key);
+    free(m->label);
+    free(m);
+}
+
+/* A module that is canonical may have lost its identifier to a later one, and the other way round.
+ */
+static void free_modules(struct ht_profile *p)
+{
+    struct ht_module *m, *next;
+    HASH_ITER(by_id, p->modules_by_id, m, next)
+    {
+        HASH_DELETE(by_id, p->modules_by_id, m);
+        if (m->canonical != m)
+            free_module(m);
+    }
+    HASH_ITER(by_key, p->modules_by_key, m, next)
+    {
+        HASH_DELETE(by_key, p->modules_by_key, m);
+        free_module(m);
+    }
+}
+
+static void free_tags(struct ht_profile *p)
+{
+    HASH_CLEAR(by_id, p->tags_by_id);
+    for (size_t i = 0; i < p->tag_count; i++) {
+        struct ht_tag *tag = p->tags[i];
+        free(tag->name);
+        free(tag->past.points);
+        free(tag->thinned.points);
+        free(tag->sites);
+        free(tag);
+    }
+    free(p->tags);
+}
+
+static void free_sites_and_stacks(struct ht_profile *p)
+{
+    struct ht_named_stack *named_stack, *next_named_stack;
+    struct ht_named_site *named_site, *next_named_site;
+    struct ht_site *site, *next_site;
+    HASH_ITER(hh, p->named_stacks, named_stack, next_named_stack)
+    {
+        HASH_DELETE(hh, p->named_stacks, named_stack);
+        free(named_stack);
+    }
+    HASH_ITER(hh, p->named_sites, named_site, next_named_site)
+    {
+        HASH_DELETE(hh, p->named_sites, named_site);
+        free(named_site);
+    }
+    HASH_ITER(by_owner, p->sites_by_owner, site, next_site)
+    {
+        HASH_DELETE(by_owner, p->sites_by_owner, site);
+        free(site);
+    }
+    HASH_CLEAR(by_frames, p->stacks_by_frames);
+    for (struct ht_stack *stack = p->all_stacks, *next; stack; stack = next) {
+        next = stack->next;
+        free(stack->frames - 1);
+        free(stack);
+    }
+}
+
+void ht_profile_free(struct ht_profile *p)
+{
+    if (!p)
+        return;
+    free_sites_and_stacks(p);
+    free_tags(p);
+    free_modules(p);
+    for (size_t i = 0; i < p->alert_count; i++)
+        free(p->alerts[i].message);
+    for (size_t i = 0; i < p->setting_count; i++) {
+        free(p->settings[i].key);
+        free(p->settings[i].value);
+    }
+    free(p->alerts);
+    free(p->settings);
+    free(p->process.points);
+    free(p->process_thinned.points);
+    free(p->file);
+    free(p->exe);
+    free(p->host);
+    free(p);
+}
+
+const char *ht_profile_setting(const struct ht_profile *p, const char *key)
+{
+    for (size_t i = 0; i < p->setting_count; i++)
+        if (strcmp(p->settings[i].key, key) == 0)
+            return p->settings[i].value;
+    return NULL;
+}
+
+double ht_profile_leak_threshold(const struct ht_profile *p)
+{
+    const struct ht_option *option = &ht_options[HT_OPT_LEAK_THRESHOLD];
+    const char *value = ht_profile_setting(p, option->name);
+    uint64_t bytes = 0;
+    if (!value || ht_option_check(HT_OPT_LEAK_THRESHOLD, value, &bytes))
+        ht_option_check(HT_OPT_LEAK_THRESHOLD, option->standard, &bytes);
+    return (double)bytes;
+}
+
+double ht_tag_bytes_per_instantiation(const struct ht_tag *tag)
+{
+    uint64_t n = tag->latest.instantiations;
+    return n == 0 || n == HTL_UNKNOWN ? NAN : (double)tag->live_bytes / (double)n;
+}

@@ -1,0 +1,159 @@
+/*
+ * One snapshot file in memory: what every report is made from.
+ *
+ *   profile ── modules        by id; each stands for one canonical module (same path and build-id)
+ *           ├─ tags           by id; latest figures, past, and their sites by live bytes
+ *           ├─ stacks         by id while reading; one object per distinct list of frames
+ *           ├─ ticks          resident memory and totals over time
+ *           └─ alerts, settings, quality
+ *
+ * A *site* of the file is (stack, tag) under an id; a site of the model is one distinct (frames,
+ * tag): sites of the file that became the same one are added up. Figures are the latest listed: a
+ * SNAPSHOT lists all sites and so replaces every earlier figure; a TICK replaces those it lists.
+ *
+ * Memory is a small multiple of the file's size: nothing is allocated by an identifier's value.
+ * All strings are clean (see text.h), except `path`, which is for opening the file.
+ */
+#ifndef HEAPTALLY_ANALYZER_PROFILE_H
+#define HEAPTALLY_ANALYZER_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "snapshot_read.h"
+
+struct ht_module {
+    uint32_t id;
+    struct ht_module *canonical; /* itself, or the first one with the same path and build-id */
+    uint32_t flags;              /* HTL_MODULE_* */
+    unsigned char *build_id;
+    size_t build_id_length;
+    char *path;  /* as the process saw it */
+    char *label; /* the same, fit for printing */
+    char *key;   /* build_id_length, build-id, path: what the two above point into */
+    size_t key_length;
+    UT_hash_handle by_id, by_key;
+};
+
+struct ht_frame {
+    struct ht_module *module; /* canonical; NULL outside any module */
+    uint64_t offset;          /* return address in the module's file; the address without module */
+};
+
+struct ht_stack {
+    uint32_t flags; /* HTL_STACK_* */
+    uint32_t frame_count;
+    struct ht_frame *frames; /* innermost first */
+    struct ht_stack *next;   /* all stacks of the profile */
+    UT_hash_handle by_frames;
+};
+
+struct ht_tag;
+
+struct ht_site {
+    struct ht_stack *stack;
+    struct ht_tag *tag;
+    struct htl_figures figures;
+    uint64_t live_bytes, live_blocks;
+    UT_hash_handle by_owner; /* key: stack and tag, which stand side by side */
+};
+
+/* The past of a tag or of the process: points by rising `t_ns`, counted from the start of counting.
+ */
+struct ht_past {
+    struct htl_history_point *points;
+    size_t count;
+};
+
+struct ht_tag {
+    uint32_t id;
+    enum htl_tag_kind kind;
+    char *name;
+    bool listed; /* a tick has given figures; else all are 0 or unknown */
+    struct htl_tag_figures latest;
+    uint64_t live_bytes, live_blocks, peak_bytes;
+    struct ht_past past;    /* of each tick in which it changed; before the first, from HISTORY */
+    struct ht_past thinned; /* the last HISTORY record, until the profile is complete */
+    struct ht_site **sites; /* by live bytes, then by allocated bytes, both falling */
+    size_t site_count;
+    UT_hash_handle by_id;
+};
+
+struct ht_alert {
+    struct htl_alert head;
+    char *message;
+};
+
+struct ht_setting {
+    char *key, *value;
+};
+
+/* What the figures cannot carry, beside what the last tick says. */
+struct ht_quality {
+    bool sites_are_exact;     /* nothing was counted after the last listing of all sites */
+    uint64_t left_out_bytes;  /* moved by sites that were not listed since that listing */
+    uint64_t contradictions;  /* figures that freed more than was allocated */
+    uint64_t unknown_names;   /* entries whose tag, stack or module was never described */
+    uint64_t frames_left_out; /* of stacks deeper than HT_MAX_FRAMES */
+};
+
+enum { HT_MAX_FRAMES = 4096 };
+
+struct ht_profile {
+    char *file; /* as it was named */
+    struct htl_file_header start;
+    char *exe, *host;
+    double duration_s; /* from the start of counting to the last record with a time */
+
+    bool has_tick;
+    struct htl_tick last; /* the last TICK or SNAPSHOT */
+    bool has_end;
+    struct htl_end end;
+    struct ht_read_state reading;
+    struct ht_quality quality;
+
+    struct ht_past process; /* low_bytes and high_bytes are resident bytes, HTL_UNKNOWN if unread */
+    struct ht_past process_thinned;
+    uint64_t rss_baseline, rss_last; /* HTL_UNKNOWN where unknown */
+    uint64_t live_bytes, live_blocks;
+
+    struct ht_tag **tags; /* in the order of the file */
+    size_t tag_count, site_count;
+    uint64_t listings; /* SNAPSHOT records so far */
+    struct ht_alert *alerts;
+    size_t alert_count;
+    struct ht_setting *settings;
+    size_t setting_count;
+
+    /* Dictionaries; the last two live only while reading. */
+    struct ht_module *modules_by_id, *modules_by_key;
+    struct ht_tag *tags_by_id;
+    struct ht_stack *stacks_by_frames, *all_stacks;
+    struct ht_site *sites_by_owner;
+    struct ht_named_stack *named_stacks;
+    struct ht_named_site *named_sites;
+};
+
+/*
+ * Reads the whole file. NULL with `*error` (a new string: what is wrong, without the path) where it
+ * cannot be read at all; a torn file gives what was whole.
+ */
+struct ht_profile *ht_profile_load(const char *path, char **error);
+
+/* The same on an open descriptor, which is closed; `name` is how reports call it. */
+struct ht_profile *ht_profile_load_fd(int fd, const char *name, char **error);
+
+void ht_profile_free(struct ht_profile *profile);
+
+/* The value of a setting or fact that the process recorded; NULL where it did not. */
+const char *ht_profile_setting(const struct ht_profile *profile, const char *key);
+
+/* The limit in bytes per 1000 instantiations that the process ran with, else the standard one. */
+double ht_profile_leak_threshold(const struct ht_profile *profile);
+
+/* Live bytes per instantiation; NaN where instantiations were not counted or none was made. */
+double ht_tag_bytes_per_instantiation(const struct ht_tag *tag);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * Orders the controllers and picks the one that the report is about: who was found to leak, else
+ * who is farthest above the limit, else who holds the most.
+ */
+#include "report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heaptally/alert_kinds.h"
+#include "heaptally/units.h"
+#include "text.h"
+
+const struct ht_report_format ht_report_formats[] = {
+    {"text", "for people", ht_write_text},
+    {"json", "for programs; schema heaptally-report/1", ht_write_json},
+    {NULL, NULL, NULL},
+};
+
+const struct ht_report_format *ht_report_format(const char *name)
+{
+    for (const struct ht_report_format *format = ht_report_formats; format->name; format++)
+        if (strcmp(format->name, name) == 0)
+            return format;
+    return NULL;
+}
+
+bool ht_is_suspect(const struct ht_controller *c)
+{
+    return c->verdict.kind == HT_VERDICT_LEAK || c->times_limit > 1;
+}
+
+static int by_verdict(const void *a, const void *b)
+{
+    const struct ht_controller *x = a, *y = b;
+    if (x->verdict.kind != y->verdict.kind)
+        return x->verdict.kind < y->verdict.kind ? -1 : 1;
+    if (x->tag->live_bytes != y->tag->live_bytes)
+        return x->tag->live_bytes > y->tag->live_bytes ? -1 : 1;
+    int order = strcmp(x->tag->name, y->tag->name);
+    return order ? order : (x->tag->id > y->tag->id) - (x->tag->id < y->tag->id);
+}
+
+/* Whether `c` is more to be blamed than `other`, which stands before it in the order. */
+static bool is_worse(const struct ht_controller *c, const struct ht_controller *other)
+{
+    if (other->verdict.kind == HT_VERDICT_LEAK)
+        return false;
+    return c->times_limit > 1 && !(other->times_limit >= c->times_limit);
+}
+
+void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer,
+                    struct ht_report *r)
+{
+    *r = (struct ht_report){
+        .profile = p,
+        .symbolizer = symbolizer,
+        .controllers = ht_allocate_zeroed(p->tag_count, sizeof *r->controllers),
+        .controller_count = p->tag_count,
+        .limit_mb = ht_profile_leak_threshold(p) / (double)HT_MB,
+    };
+    for (size_t i = 0; i < p->tag_count; i++) {
+        struct ht_controller *c = &r->controllers[i];
+        c->tag = p->tags[i];
+        c->mb_per_1000 = ht_tag_bytes_per_instantiation(c->tag) * 1000 / (double)HT_MB;
+        c->times_limit = c->mb_per_1000 / r->limit_mb;
+        ht_verdict_of_tag(p, c->tag, &c->verdict);
+    }
+    if (p->tag_count > 0)
+        qsort(r->controllers, p->tag_count, sizeof *r->controllers, by_verdict);
+    for (size_t i = 0; i < p->tag_count; i++)
+        if (!r->worst || is_worse(&r->controllers[i], r->worst))
+            r->worst = &r->controllers[i];
+    ht_rss_trend(p, &r->trend);
+}
+
+void ht_report_clear(struct ht_report *r)
+{
+    free(r->controllers);
+    *r = (struct ht_report){0};
+}
+
+bool ht_report_truncated(const struct ht_profile *p)
+{
+    return p->reading.torn || p->last.truncated > 0;
+}
+
+int ht_report_static_allocator(const struct ht_profile *p)
+{
+    static const struct {
+        const char *value;
+        int meaning;
+    } words[] = {{"1", 1}, {"0", 0}, {"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}};
+    const char *value = ht_profile_setting(p, "static-allocator");
+    for (size_t i = 0; value && i < sizeof words / sizeof *words; i++)
+        if (strcmp(value, words[i].value) == 0)
+            return words[i].meaning;
+    return -1;
+}
+
+const char *ht_alert_kind_name(unsigned kind)
+{
+#define ALERT_NAME(id, value, name) [value] = name,
+    static const char *const names[] = {HEAPTALLY_ALERT_KINDS(ALERT_NAME)};
+#undef ALERT_NAME
+    return kind < sizeof names / sizeof *names ? names[kind] : NULL;
+}

@@ -1,0 +1,78 @@
+/*
+ * What a report says, apart from how it is written: the controllers in their order, with verdicts
+ * and rates. One report_*.c per format; `ht_report_formats` is the table that the command, its help
+ * and its error messages derive from.
+ */
+#ifndef HEAPTALLY_ANALYZER_REPORT_H
+#define HEAPTALLY_ANALYZER_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "profile.h"
+#include "rss_trend.h"
+#include "symbolize.h"
+#include "verdict.h"
+
+/* A tag in a report. */
+struct ht_controller {
+    const struct ht_tag *tag;
+    struct ht_verdict verdict;
+    double mb_per_1000; /* NaN where instantiations were not counted or none was made */
+    double times_limit; /* mb_per_1000 against the limit; NaN where there is no rate */
+};
+
+struct ht_report {
+    const struct ht_profile *profile;
+    struct ht_symbolizer *symbolizer;
+    struct ht_controller *controllers; /* by verdict, then by live bytes, falling, then by name */
+    size_t controller_count;
+    const struct ht_controller *worst; /* who the report is about first; NULL without any tag */
+    double limit_mb;                   /* per 1000 instantiations */
+    struct ht_rss_trend trend;
+};
+
+/* How text is laid out; other formats do not look at it. */
+struct ht_report_style {
+    size_t width; /* columns, at least HT_REPORT_LEAST_WIDTH */
+    bool colour;
+};
+
+enum { HT_REPORT_LEAST_WIDTH = 60 };
+
+struct ht_report_format {
+    const char *name;
+    const char *help;
+    void (*write)(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+};
+
+/* Ends with an entry whose name is NULL. */
+extern const struct ht_report_format ht_report_formats[];
+
+/* The format of that name, or NULL. */
+const struct ht_report_format *ht_report_format(const char *name);
+
+/* Looks at a profile; both arguments must outlive the report. */
+void ht_report_make(const struct ht_profile *profile, struct ht_symbolizer *symbolizer,
+                    struct ht_report *report);
+
+/* Frees what ht_report_make made, not what it was given. */
+void ht_report_clear(struct ht_report *report);
+
+/* Above the limit, or found to leak. */
+bool ht_is_suspect(const struct ht_controller *controller);
+
+/* Whether the tables of allocations lost detail or the file lost its tail. */
+bool ht_report_truncated(const struct ht_profile *profile);
+
+/* 1, 0, or -1 where the process did not say: whether its allocator is linked in. */
+int ht_report_static_allocator(const struct ht_profile *profile);
+
+/* The name of an enum heaptally_alert_kind; NULL for one from the future. */
+const char *ht_alert_kind_name(unsigned kind);
+
+void ht_write_text(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+void ht_write_json(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+
+#endif
