@@ -40,7 +40,7 @@ void ht_help_report(FILE *out)
           "Several files give several reports, one after the other.\n\n",
           out);
     for (const struct ht_report_format *f = ht_report_formats; f->name; f++)
-        fprintf(out, "  %-19s %s%s\n", ht_format("--format %s", f->name), f->help,
+        fprintf(out, "  --format %-10s %s%s\n", f->name, f->help,
                 f == ht_report_formats ? " (the default)" : "");
     fputs("  -o, --output FILE   write there and not to the standard output\n"
           "  --debug-path PATH   directories of debug files, separated by ':'\n"
@@ -77,7 +77,8 @@ static bool open_output(struct request *request)
         return true;
     request->out = request->output ? fopen(request->output, "we") : stdout;
     if (!request->out)
-        ht_complain("%s: cannot be written: %s", request->output, strerror(errno));
+        ht_complain("%s: cannot be written: %s; name another file", request->output,
+                    strerror(errno));
     return request->out;
 }
 
@@ -192,7 +193,7 @@ static bool close_output(struct request *request)
     bool fine = !ferror(request->out);
     fine &= (request->out == stdout ? fflush(stdout) : fclose(request->out)) == 0;
     if (!fine)
-        ht_complain("%s: cannot be written: %s",
+        ht_complain("%s: cannot be written: %s; is the disk full?",
                     request->output ? request->output : "standard output", strerror(errno));
     return fine;
 }

@@ -63,12 +63,18 @@ static void add_value(enum ht_option_id id, const char *text)
     free(old);
 }
 
+/* Where the text of what is wrong does not say how to mend it. */
+static const char *mend(const char *wrong)
+{
+    return strchr(wrong, ';') ? "" : "; see 'heaptally help run'";
+}
+
 static bool take_value(enum ht_option_id id, const char *text)
 {
     uint64_t value;
     const char *wrong = ht_option_check(id, text, &value);
     if (wrong)
-        ht_complain("run --%s '%s': %s", ht_options[id].name, text, wrong);
+        ht_complain("run --%s '%s': %s%s", ht_options[id].name, text, wrong, mend(wrong));
     else
         add_value(id, text);
     return !wrong;
@@ -81,7 +87,7 @@ static bool check_environment(void)
         const char *text = getenv(ht_options[i].variable);
         const char *wrong = text && *text ? ht_option_check(i, text, &value) : NULL;
         if (wrong) {
-            ht_complain("%s='%s': %s", ht_options[i].variable, text, wrong);
+            ht_complain("%s='%s': %s%s", ht_options[i].variable, text, wrong, mend(wrong));
             return false;
         }
     }
@@ -159,6 +165,16 @@ static bool check_output(void)
     return !wrong;
 }
 
+static bool check_tag_file(void)
+{
+    const char *file = effective(HT_OPT_TAG_FILE);
+    bool fine = !*file || access(file, R_OK) == 0;
+    if (!fine)
+        ht_complain("run --tag-file %s: cannot be read: %s; name a file of rules", file,
+                    strerror(errno));
+    return fine;
+}
+
 /* ---- the library ----------------------------------------------------------------------------- */
 
 /* The library beside this command: in the build directory or installed. A new string or NULL. */
@@ -234,10 +250,10 @@ static void set_environment(const char *library)
 }
 
 /* Whether preloading works for the program; warns where not all will be seen. */
-static bool check_program(const char *program, const char *library)
+static bool check_program(const char *program)
 {
     char *why;
-    enum ht_program_fate fate = ht_program_check(program, library, &why);
+    enum ht_program_fate fate = ht_program_check(program, &why);
     if (fate != HT_PROGRAM_FINE)
         ht_complain("%s%s: %s", fate == HT_PROGRAM_WARN ? "warning: " : "", program, why);
     free(why);
@@ -253,17 +269,17 @@ static int become(char **argv)
         ht_complain("%s: %s", argv[0], why);
         return status;
     }
-    char *library = find_library();
-    if (!library || !check_program(program, library)) {
+    char *library = check_program(program) ? find_library() : NULL;
+    if (!library) {
         free(program);
-        free(library);
         return OWN_FAILURE;
     }
     set_environment(library);
     fflush(NULL);
     execvp(program, argv); /* runs a script without #! by the shell, as a shell would */
     status = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
-    ht_complain("%s: cannot be executed: %s", argv[0], strerror(errno));
+    ht_complain("%s: cannot be executed: %s; does it run without heaptally?", argv[0],
+                strerror(errno));
     free(program);
     free(library);
     return status;
@@ -279,10 +295,10 @@ int ht_cmd_run(int argc, char **argv)
         return 0;
     }
     if (optind == argc) {
-        ht_complain("run: which program? Write 'heaptally run PROGRAM'");
+        ht_complain("run: no program is given; write 'heaptally run PROGRAM'");
         return OWN_FAILURE;
     }
-    if (!check_environment() || !check_output())
+    if (!check_environment() || !check_output() || !check_tag_file())
         return OWN_FAILURE;
     return become(argv + optind);
 }

@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     if (!setlocale(LC_CTYPE, "C.UTF-8"))
         setlocale(LC_CTYPE, "");
     if (argc < 2) {
-        ht_complain("which command? See 'heaptally --help'");
+        ht_complain("no command is given; see 'heaptally --help'");
         return 2;
     }
     const char *name = argv[1];

@@ -26,20 +26,20 @@ static void complain_long(const char *command, const char *word, const struct op
     snprintf(name, sizeof name, "%.*s", (int)length, word);
     for (const struct option *o = options; o->name && count < MOST_OPTIONS; o++) {
         if (strcmp(o->name, name) == 0 && word[length] == '=') {
-            ht_complain("%s --%s: takes no value", command, name);
+            ht_complain("%s --%s: takes no value; write --%s alone", command, word, name);
             return;
         }
         names[count++] = o->name;
     }
     const char *nearest = ht_nearest(name, names, count);
     if (beginning_with(options, name, length) > 1)
-        ht_complain("%s --%s: could be several options; see 'heaptally help %s'", command, name,
+        ht_complain("%s --%s: could be several options; see 'heaptally help %s'", command, word,
                     command);
     else if (nearest)
-        ht_complain("%s --%s: there is no such option; did you mean '--%s'?", command, name,
+        ht_complain("%s --%s: there is no such option; did you mean '--%s'?", command, word,
                     nearest);
     else
-        ht_complain("%s --%s: there is no such option; see 'heaptally help %s'", command, name,
+        ht_complain("%s --%s: there is no such option; see 'heaptally help %s'", command, word,
                     command);
 }
 
@@ -50,9 +50,9 @@ void ht_complain_option(const char *command, int result, int argc, char **argv,
     const char *word = optind >= 1 && optind <= argc ? argv[optind - 1] : "";
     bool is_long = strncmp(word, "--", 2) == 0 && word[2];
     if (result == ':' && is_long)
-        ht_complain("%s %s: needs a value", command, word);
+        ht_complain("%s %s: needs a value; see 'heaptally help %s'", command, word, command);
     else if (result == ':')
-        ht_complain("%s -%c: needs a value", command, optopt);
+        ht_complain("%s -%c: needs a value; see 'heaptally help %s'", command, optopt, command);
     else if (is_long)
         complain_long(command, word + 2, options);
     else

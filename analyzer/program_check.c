@@ -25,13 +25,13 @@ static int executable_status(const char *path, const char **why)
 {
     struct stat status;
     if (stat(path, &status) != 0) {
-        *why = strerror(errno);
+        *why = "cannot be looked at; may you read its directory?";
         return errno == ENOENT || errno == ENOTDIR ? 127 : 126;
     }
     if (S_ISDIR(status.st_mode))
-        *why = "is a directory";
+        *why = "is a directory; name a program in it";
     else if (!S_ISREG(status.st_mode))
-        *why = "is not a file";
+        *why = "is not a regular file; name a program";
     else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
         *why = "is not executable; is 'chmod +x' missing?";
     else
@@ -44,12 +44,12 @@ char *ht_program_find(const char *name, int *status, const char **why)
     if (strchr(name, '/')) {
         *status = executable_status(name, why);
         if (*status == 127)
-            *why = "not found";
+            *why = "is not found; is the path right?";
         return *status ? NULL : ht_format("%s", name);
     }
     const char *path = getenv("PATH");
     int worst = 127;
-    const char *worst_why = "not found in PATH";
+    const char *worst_why = "is not found in PATH; name its full path";
     if (!path)
         path = "/bin:/usr/bin";
     for (const char *at = path; *name; at++) {
@@ -209,49 +209,48 @@ static const char *secure_reason(const char *path)
     return NULL;
 }
 
-static enum ht_program_fate check_elf(struct elf_file *program, const char *library,
-                                      const char **what, const char **mend)
+static enum ht_program_fate check_elf(struct elf_file *program, const char **what,
+                                      const char **mend)
 {
     struct elf_file ours;
     bool foreign = false;
-    if (open_elf(library, &ours)) {
+    if (open_elf("/proc/self/exe", &ours)) {
         foreign = !is_same_machine(&program->header, &ours.header);
         close_elf(&ours);
     }
     if (foreign) {
-        *what = "is built for another architecture than libheaptally.so";
+        *what = "is built for another architecture than heaptally";
         *mend = "use a heaptally that was built for it";
         return HT_PROGRAM_REFUSED;
     }
     if (!has_interpreter(program->elf)) {
-        *what = "is statically linked, so nothing can be preloaded into it";
+        *what = "is statically linked: nothing can be preloaded into it";
         *mend = "link it dynamically";
         return HT_PROGRAM_REFUSED;
     }
     if (defines_malloc(program->elf)) {
-        *what = "has an allocator linked in, and what that gives out is not seen";
+        *what = "has an allocator linked in: what that gives out is not seen";
         *mend = "link the allocator as a shared library";
         return HT_PROGRAM_WARN;
     }
     return HT_PROGRAM_FINE;
 }
 
-static enum ht_program_fate check_file(const char *path, const char *library, const char **what,
-                                       const char **mend)
+static enum ht_program_fate check_file(const char *path, const char **what, const char **mend)
 {
     struct elf_file program;
     if ((*what = secure_reason(path))) {
-        *mend = "the loader ignores LD_PRELOAD for such a program; run a plain copy of it";
+        *mend = "the loader ignores LD_PRELOAD there, run a plain copy of it";
         return HT_PROGRAM_REFUSED;
     }
     if (!open_elf(path, &program))
         return HT_PROGRAM_FINE; /* unreadable, or a script without #!: the shell will run it */
-    enum ht_program_fate fate = check_elf(&program, library, what, mend);
+    enum ht_program_fate fate = check_elf(&program, what, mend);
     close_elf(&program);
     return fate;
 }
 
-enum ht_program_fate ht_program_check(const char *path, const char *library, char **why)
+enum ht_program_fate ht_program_check(const char *path, char **why)
 {
     const char *what = NULL, *mend = NULL;
     char *file = ht_format("%s", path), *next;
@@ -259,7 +258,7 @@ enum ht_program_fate ht_program_check(const char *path, const char *library, cha
         free(file);
         file = next;
     }
-    enum ht_program_fate fate = check_file(file, library, &what, &mend);
+    enum ht_program_fate fate = check_file(file, &what, &mend);
     *why = NULL;
     if (fate != HT_PROGRAM_FINE && strcmp(file, path) == 0)
         *why = ht_format("%s; %s", what, mend);

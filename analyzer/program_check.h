@@ -14,16 +14,16 @@ enum ht_program_fate {
 
 /*
  * Finds `name` as execvp would. Returns the path, a new string; NULL with `*status` 127 (not found)
- * or 126 (found, not executable) and in `*why` a static text.
+ * or 126 (found, not executable) and in `*why` a static text: what is wrong and how to mend it.
  */
 char *ht_program_find(const char *name, int *status, const char **why);
 
 /*
- * Whether the library at `library` can be preloaded into the program at `path`; a script is judged
- * by its interpreter. `*why` (a new string) says what is wrong, naming the interpreter if it is not
- * the program itself, and how to mend it; NULL where all is fine. A program that cannot be read
- * passes.
+ * Whether a library built like this command can be preloaded into the program at `path`; a script
+ * is judged by its interpreter. `*why` (a new string) says what is wrong, naming the interpreter if
+ * it is not the program itself, and how to mend it; NULL where all is fine. A program that cannot
+ * be read passes.
  */
-enum ht_program_fate ht_program_check(const char *path, const char *library, char **why);
+enum ht_program_fate ht_program_check(const char *path, char **why);
 
 #endif

@@ -15,7 +15,7 @@
 #include "text.h"
 
 enum {
-    LABEL_WIDTH = 10, /* of "  live    " */
+    LABEL_WIDTH = 13, /* of "  live       " */
     TOP_SUSPECTS = 5, /* whose sites are shown */
     TOP_SITES = 5,    /* of each */
     TOP_FRAMES = 24,  /* of each site; inlined functions count */
@@ -149,18 +149,22 @@ static char *verdict_sentence(const struct ht_verdict *v)
                      ht_grouped_real(v->ci_high, 2), v->reason);
 }
 
-/* What is said of a controller with a rate: "19.53 MB per 1000 instantiations, above the …". */
+/* What is said of the rate of a controller, below a first line that has told of the worst. */
 static char *rate_sentence(const struct ht_report *r, const struct ht_controller *c)
 {
     if (isnan(c->mb_per_1000))
-        return ht_format("no rate: %s", c->tag->latest.instantiations == 0
-                                            ? "no instantiation was counted yet"
-                                            : "instantiations were not counted");
-    if (c->times_limit > 1)
-        return ht_format("%s MB per 1000 instantiations, above the limit \u00d7%s (limit %s MB)",
-                         mb(c->mb_per_1000), ht_ratio(c->times_limit), mb(r->limit_mb));
-    return ht_format("%s MB per 1000 instantiations, within the limit of %s MB", mb(c->mb_per_1000),
+        return ht_format("%s", c->tag->latest.instantiations == 0
+                                   ? "unknown, no instantiation was counted yet"
+                                   : "unknown, instantiations were not counted");
+    return ht_format("%s MB per 1000 instantiations, limit %s MB", mb(c->mb_per_1000),
                      mb(r->limit_mb));
+}
+
+/* Whole bytes where they are whole. */
+static const char *bytes_each(const struct ht_controller *c)
+{
+    double each = ht_tag_bytes_per_instantiation(c->tag);
+    return ht_grouped_real(each, each == floor(each) ? 0 : 1);
 }
 
 static void write_first_line(const struct page *page, const struct ht_controller *c)
@@ -205,8 +209,7 @@ static void write_worst(const struct page *page)
                        ht_counted(c->tag->live_blocks, "block")));
     if (!isnan(c->mb_per_1000))
         labelled(page, "each",
-                 ht_format("%s bytes per instantiation, %s",
-                           ht_grouped_real(ht_tag_bytes_per_instantiation(c->tag), 1),
+                 ht_format("%s bytes per instantiation, %s", bytes_each(c),
                            ht_counted(made, "instantiation")));
     labelled(page, "rate", rate_sentence(r, c));
     labelled(page, "top site",

@@ -24,6 +24,7 @@ static double student_quantile(double degrees)
            (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * degrees * degrees * degrees);
 }
 
+/* Samples count from the first one, so that what does not change is exactly 0. */
 static size_t take_samples(const struct ht_profile *p, struct sample *samples)
 {
     size_t n = 0;
@@ -32,6 +33,10 @@ static size_t take_samples(const struct ht_profile *p, struct sample *samples)
         if (point->high_bytes != HTL_UNKNOWN)
             samples[n++] = (struct sample){(double)point->t_ns / (double)HT_HOUR,
                                            (double)point->high_bytes / (double)HT_MB};
+    }
+    for (size_t i = n; i-- > 0;) {
+        samples[i].hours -= samples[0].hours;
+        samples[i].mb -= samples[0].mb;
     }
     return n;
 }
@@ -77,7 +82,7 @@ void ht_rss_trend(const struct ht_profile *p, struct ht_rss_trend *trend)
     }
     trend->monotonic = rose && !fell;
     if (n > 0)
-        trend->hours = samples[n - 1].hours - samples[0].hours;
+        trend->hours = samples[n - 1].hours;
     if (n >= HT_TREND_LEAST_SAMPLES)
         fit(samples, n, trend);
     free(samples);

@@ -20,6 +20,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 enum { WINDOW = 256 << 10 };
 
+#define ENDS_EARLY "ends within its header: the program ended too early; let it run longer"
+#define NOT_OURS   "is not a heaptally snapshot; name a file that 'heaptally run' has written"
+
 struct ht_snapshot {
     int fd;
     unsigned char *buffer;
@@ -79,7 +82,7 @@ void ht_entry(const struct ht_entries *entries, uint32_t i, void *element, size_
 static char *refusal(const struct htl_file_header *h, uint64_t file_size)
 {
     if (memcmp(h->magic, HTL_MAGIC, 4) != 0)
-        return ht_format("is not a heaptally snapshot");
+        return ht_format(NOT_OURS);
     if (memcmp(h->magic, HTL_MAGIC, 8) != 0)
         return ht_format("was changed by a copy in text mode; copy it again in binary mode");
     if (h->version != HTL_VERSION)
@@ -92,9 +95,9 @@ static char *refusal(const struct htl_file_header *h, uint64_t file_size)
                          h->incompatible & ~HTL_INCOMPATIBLE_KNOWN);
     uint64_t least = sizeof *h + h->exe_length + h->host_length;
     if (h->header_size < least || h->header_size % HTL_ALIGNMENT || h->header_size > HTL_MAX_RECORD)
-        return ht_format("has a damaged header: its size is wrong");
+        return ht_format("has a damaged header, its size is wrong; restore it from another copy");
     if (h->header_size > file_size)
-        return ht_format("ends within its header; the program ended before anything was written");
+        return ht_format(ENDS_EARLY);
     return NULL;
 }
 
@@ -102,28 +105,27 @@ static char *read_header(struct ht_snapshot *s)
 {
     struct htl_file_header *h = &s->header.fixed;
     if (s->state.file_size == 0)
-        return ht_format("is empty; the program ended before anything was written");
+        return ht_format("is empty: the program ended too early; let it run longer");
     if (s->state.file_size < sizeof *h) {
         const unsigned char *p = bring_in(s, 0, s->state.file_size < 4 ? 1 : 4);
         bool ours = p && memcmp(p, HTL_MAGIC, s->state.file_size < 4 ? 1 : 4) == 0;
-        return ours ? ht_format("ends within its header; the program ended before anything was "
-                                "written")
-                    : ht_format("is not a heaptally snapshot");
+        return ours ? ht_format(ENDS_EARLY) : ht_format(NOT_OURS);
     }
     const unsigned char *p = bring_in(s, 0, sizeof *h);
     if (!p)
-        return ht_format("cannot be read: %s", strerror(errno));
+        return ht_format("cannot be read: %s; copy it to another disk", strerror(errno));
     memcpy(h, p, sizeof *h);
     char *wrong = refusal(h, s->state.file_size);
     if (wrong)
         return wrong;
     if (!(p = bring_in(s, 0, h->header_size)))
-        return ht_format("cannot be read: %s", strerror(errno));
+        return ht_format("cannot be read: %s; copy it to another disk", strerror(errno));
     s->header_bytes = ht_allocate(h->header_size);
     memcpy(s->header_bytes, p, h->header_size);
     memset(s->header_bytes + offsetof(struct htl_file_header, crc), 0, sizeof h->crc);
     if (htl_crc32c(0, s->header_bytes, h->header_size) != h->crc)
-        return ht_format("has a damaged header: its checksum is wrong");
+        return ht_format(
+            "has a damaged header, its checksum is wrong; restore it from another copy");
     s->header.exe = (struct ht_bytes){s->header_bytes + sizeof *h, h->exe_length};
     s->header.host = (struct ht_bytes){s->header.exe.data + h->exe_length, h->host_length};
     s->state.offset = h->header_size;
@@ -138,7 +140,7 @@ struct ht_snapshot *ht_snapshot_open_fd(int fd, char **error)
     s->capacity = WINDOW;
     s->buffer = ht_allocate(s->capacity);
     if (fstat(fd, &status) != 0)
-        *error = ht_format("cannot be read: %s", strerror(errno));
+        *error = ht_format("cannot be read: %s; copy it to another disk", strerror(errno));
     else if (S_ISDIR(status.st_mode))
         *error = ht_format("is a directory; name a file in it");
     else if (!S_ISREG(status.st_mode))
@@ -158,7 +160,8 @@ struct ht_snapshot *ht_snapshot_open(const char *path, char **error)
     /* Not blocking: a FIFO without a writer must be refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
-        *error = ht_format("cannot be opened: %s", strerror(errno));
+        *error = ht_format("cannot be opened: %s; is the name right, and may you read it?",
+                           strerror(errno));
         return NULL;
     }
     return ht_snapshot_open_fd(fd, error);
