@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* Volatile: these calls are wrong or strange, and the compiler knows. */
-static volatile size_t huge = SIZE_MAX, half = PTRDIFF_MAX, zero = 0, three = 3,
+static volatile size_t huge = SIZE_MAX, half = PTRDIFF_MAX, zero = 0, three = 3, one = 1,
                        wrap = SIZE_MAX / 16;
 
 static void answer(const char *call, void *block)
@@ -102,12 +102,12 @@ int main(void)
     ANSWER(aligned_alloc(1, 100));
     ANSWER(aligned_alloc(4096, zero));
     ANSWER(aligned_alloc(64, huge - 63));
-    ANSWER(aligned_alloc((size_t)1 << 40, 64));
-    ANSWER(aligned_alloc((size_t)1 << 63, 64));
+    ANSWER(aligned_alloc(one << 40, 64));
+    ANSWER(aligned_alloc(one << 63, 64));
     ANSWER(memalign(zero, 100));
     ANSWER(memalign(three, 100));
     ANSWER(memalign(huge, 100));
-    ANSWER(memalign((size_t)1 << 22, 100));
+    ANSWER(memalign(one << 22, 100));
     ANSWER(valloc(zero));
     ANSWER(valloc(huge));
     ANSWER(valloc(huge - 4096));

@@ -12,19 +12,14 @@ struct entry {
 
 entry entries[book_tags];
 
+#define TEN       "0123456789"
+#define LONG_NAME TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "0123456" /* 127 bytes */
+
 /* One name of the greatest length, one beyond ASCII, one with what JSON and the shell must quote.
  */
 const char *const names[book_tags] = {
-    "",
-    "classical",
-    "régulateur-β",
-    "a \"quoted\" \\name{} $HOME",
-    "0123456789012345678901234567890123456789012345678901234567890123"
-    "456789012345678901234567890123456789012345678901234567890123456",
-    "sta",
-    "x",
-    "signal-handler",
-    "visitor",
+    "",  "classical",      "régulateur-β", "a \"quoted\" \\name{} $HOME", LONG_NAME, "sta",
+    "x", "signal-handler", "visitor",
 };
 } // namespace
 
