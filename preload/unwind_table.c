@@ -163,12 +163,13 @@ static uint64_t read_encoded(struct reader *reader, uint8_t encoding, uint64_t b
 /* The operands of each instruction that libunwind runs right:
  *   1 2 4  bytes      U  unsigned LEB128     S  signed LEB128
  *   R  register       B  block: its length, then that many bytes
- * and what it does that matters here: D defines the CFA, < and > remember and restore. */
+ * and what it does that matters here: D defines the CFA, < and > remember and restore, A goes on
+ * to a later address. */
 static const char *const operands[0x40] = {
     [0x00] = "",    /* nop */
-    [0x02] = "1",   /* advance_loc1 */
-    [0x03] = "2",   /* advance_loc2 */
-    [0x04] = "4",   /* advance_loc4 */
+    [0x02] = "A1",  /* advance_loc1 */
+    [0x03] = "A2",  /* advance_loc2 */
+    [0x04] = "A4",  /* advance_loc4 */
     [0x05] = "RU",  /* offset_extended */
     [0x06] = "R",   /* restore_extended */
     [0x07] = "R",   /* undefined */
@@ -189,7 +190,8 @@ static const char *const operands[0x40] = {
 };
 
 struct program_check {
-    bool defines_cfa;
+    bool advanced;
+    bool defines_cfa; /* for the first address already */
     unsigned remembered;
 };
 
@@ -214,8 +216,11 @@ static void check_operand(struct reader *reader, char operand, struct program_ch
     case 'B':
         skip(reader, read_leb(reader, false));
         break;
+    case 'A':
+        check->advanced = true;
+        break;
     case 'D':
-        check->defines_cfa = true;
+        check->defines_cfa |= !check->advanced;
         break;
     case '<':
         if (++check->remembered > MAX_REMEMBERED)
@@ -241,6 +246,7 @@ static int check_program(uint64_t at, uint64_t end, struct program_check *check)
         unsigned argument = instruction & 0x3f;
         switch (instruction & 0xc0) {
         case 0x40: /* advance_loc */
+            check->advanced = true;
             break;
         case 0x80: /* offset */
             read_leb(&reader, false);
@@ -365,11 +371,11 @@ static int read_fde(uint64_t at, struct unwind_entry *out)
     out->signal_frame = cie.signal_frame;
     if (cie.augmented)
         skip(&reader, read_leb(&reader, false));
-    if (reader.error)
+    if (reader.error || cie.signal_frame) /* which has no rule, whatever its program */
         return reader.error;
-    struct program_check check = {0};
+    struct program_check check = {.defines_cfa = cie.defines_cfa};
     error = check_program(reader.at, reader.end, &check);
-    if (!error && !cie.defines_cfa)
+    if (!error && !check.defines_cfa)
         error = -ENOTSUP;
     return error;
 }
