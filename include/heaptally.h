@@ -81,7 +81,9 @@ typedef uint32_t heaptally_token;
  * to leave that too, use goto or return, or heaptally_begin and heaptally_end. A goto or case label
  * must not jump into the block. longjmp out of the block does not close it; see heaptally_end.
  *
- * gcc -O0 -Wall asks for a return after a block that always returns; any other build knows.
+ * Two warnings are the compiler's to keep: gcc -O0 -Wall asks for a return after a block that
+ * always returns (any other build knows), and clang dislikes the remembered tag in a C function
+ * that is inline without being static (it is harmless there).
  */
 #define HEAPTALLY_SCOPE(name) HEAPTALLY_BLOCK_(heaptally_begin(name))
 
@@ -156,36 +158,27 @@ void heaptally_v1_adopt(uint32_t tag, const void *block); /* one more; the block
 #endif
 
 /*
- * HEAPTALLY_FIND_(function) makes heaptally_v1_FUNCTION's address, or NULL without the preload, the
- * result of heaptally_find_FUNCTION_().
+ * HEAPTALLY_FIND_(function) defines heaptally_find_FUNCTION_(): the address of
+ * heaptally_v1_FUNCTION, or NULL without the preload.
  *
- * A plain weak reference will not do. In code that is not position-independent the compiler puts
- * the address into an instruction, and the linker, which sees no definition, makes it 0 for good:
- * such a program would never find the preload, silently. Only an address that is read from the
- * global offset table stays open until the program starts, and only as long as no other reference
- * to the symbol says otherwise; so the table is read by hand. Elsewhere the compiler does so by
- * itself under -fPIC and -fPIE.
+ * On x86-64 a plain weak reference will not do. In code that is not position-independent the
+ * compiler puts the address into an instruction, and the linker, which sees no definition, makes it
+ * 0 for good: such a program would never find the preload, and nobody would notice. Only an address
+ * that is read from the global offset table stays open until the program starts, and only as long
+ * as no other reference in the program says otherwise; so the table is read by hand, and the
+ * functions are never referred to in C. AArch64 compilers read it there for every weak symbol,
+ * others at least under -fPIC and -fPIE.
  */
 #if defined(__x86_64__) && defined(__LP64__) && !defined(__code_model_large__)
-#define HEAPTALLY_LOAD_(symbol, address)                                                           \
-    __asm__(".weak " #symbol "\n\t"                                                                \
-            "mov{q\t" #symbol "@GOTPCREL(%%rip), %0|\t%0, QWORD PTR " #symbol "@GOTPCREL[rip]}"    \
-            : "=r"(address))
-#elif defined(__aarch64__) && defined(__LP64__) && !defined(__AARCH64_CMODEL_LARGE__)
-#define HEAPTALLY_LOAD_(symbol, address)                                                           \
-    __asm__(".weak " #symbol "\n\t"                                                                \
-            "adrp\t%0, :got:" #symbol "\n\t"                                                       \
-            "ldr\t%0, [%0, :got_lo12:" #symbol "]"                                                 \
-            : "=r"(address))
-#endif
-
-#ifdef HEAPTALLY_LOAD_
 #define HEAPTALLY_FIND_(function)                                                                  \
     HEAPTALLY_INLINE_ __typeof__(&heaptally_v1_##function) heaptally_find_##function##_(void)      \
         HEAPTALLY_NOEXCEPT_                                                                        \
     {                                                                                              \
         __typeof__(&heaptally_v1_##function) address;                                              \
-        HEAPTALLY_LOAD_(heaptally_v1_##function, address);                                         \
+        __asm__(".weak heaptally_v1_" #function "\n\t"                                             \
+                "mov{q\theaptally_v1_" #function "@GOTPCREL(%%rip), %0"                            \
+                "|\t%0, QWORD PTR heaptally_v1_" #function "@GOTPCREL[rip]}"                       \
+                : "=r"(address));                                                                  \
         return address;                                                                            \
     }
 #else
@@ -280,16 +273,17 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 }
 
 /*
- * The name's tag, remembered in a word of this place in the source if the name is a constant there.
+ * The name's tag. If `name` is a string literal, it is remembered in a word of this place in the
+ * source.
  *
- * That must be settled when the text is read. Left to the optimiser, __builtin_constant_p is also
- * true for a variable in each inlined copy of a function called with two names, while the copies
- * share one word: the second name would get the first one's tag.
+ * __builtin_constant_p on a pointer is true for literals alone, and is settled when the text is
+ * read: an inline function that passes its parameter on as the name never shares one word between
+ * two names, however it is inlined.
  */
 #define HEAPTALLY_TAG_(name)                                                                       \
     heaptally_tag_((name), __extension__({                                                         \
                        static uint32_t heaptally_cache_;                                           \
-                       HEAPTALLY_IS_CONSTANT_(name) ? &heaptally_cache_ : (HEAPTALLY_NULL_);       \
+                       __builtin_constant_p(name) ? &heaptally_cache_ : (HEAPTALLY_NULL_);         \
                    }))
 
 /*
@@ -314,11 +308,6 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 
 #ifdef __cplusplus
 
-extern "C++" {
-template <bool constant> struct heaptally_constant_ {
-    static constexpr bool value = constant;
-};
-
 class heaptally_guard_
 {
   public:
@@ -335,9 +324,7 @@ class heaptally_guard_
   private:
     heaptally_token outer_;
 };
-}
 
-#define HEAPTALLY_IS_CONSTANT_(name)   heaptally_constant_<__builtin_constant_p(name)>::value
 #define HEAPTALLY_GUARD_(guard, token) ::heaptally_guard_ guard(token)
 
 #else
@@ -347,7 +334,6 @@ static inline void heaptally_close_(heaptally_token *outer)
     heaptally_end(*outer);
 }
 
-#define HEAPTALLY_IS_CONSTANT_(name) __builtin_choose_expr(__builtin_constant_p(name), 1, 0)
 #define HEAPTALLY_GUARD_(guard, token)                                                             \
     heaptally_token guard __attribute__((__cleanup__(heaptally_close_), __unused__)) = (token)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Holds a library that answers heaptally.h against the header: it exports exactly the functions that
-the header looks for, and a program that uses them all behaves the same, on either kind of executable.
+"""Holds a library that answers heaptally.h against the header: it exports exactly the functions
+that the header looks for, and a program that uses them all behaves the same with it, whichever kind
+of executable it is.
 
     check_exports.py --library FILE --include DIR [--compiler gcc]
 
@@ -23,8 +24,9 @@ PREFIX = 'heaptally_'
 
 def symbols(nm_arguments):
     """Names that nm lists and that are heaptally's, without versions."""
-    listing = subprocess.run(['nm', '-P', *nm_arguments], text=True, capture_output=True, check=True)
-    names = {re.split('[ @]', line, maxsplit=1)[0] for line in listing.stdout.splitlines()}
+    listing = subprocess.run(['nm', '-P', *nm_arguments], text=True, stdout=subprocess.PIPE,
+                             check=True).stdout
+    names = {re.split('[ @]', line, maxsplit=1)[0] for line in listing.splitlines()}
     return {name for name in names if name.startswith(PREFIX)}
 
 

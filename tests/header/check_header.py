@@ -57,7 +57,7 @@ MODES = {
         (['-O2', '-fno-pie', '-no-pie', '-ffunction-sections', '-fvisibility=hidden',
           '-Wl,-z,now', '-Wl,--gc-sections', '-Wl,--as-needed'], False, True),
     ],
-    # The header on another processor, where the compiler's own weak references serve.
+    # The header as on another processor: plain weak references, which position-independence saves.
     'weak-reference': [
         (['-O2', '-U__LP64__', '-fPIE', '-pie'], False, True),
         (['-O0', '-U__LP64__', '-fPIC'], True, True),
@@ -168,7 +168,8 @@ class Checker:
         """Whether an empty program can be built this way here at all."""
         source = os.path.join(self.work, 'empty.c')
         pathlib.Path(source).write_text('int main(void) { return 0; }\n')
-        command = self.command(standard) + options + [source, '-o', os.path.join(self.work, 'empty')]
+        empty = os.path.join(self.work, 'empty')
+        command = [*self.command(standard), *options, source, '-o', empty]
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def check_mode(self, mode):
@@ -185,7 +186,7 @@ class Checker:
         return tried > 0
 
     def check_warnings(self):
-        """Stricter warnings than the header promises to be free of, and the other assembler syntax."""
+        """Stricter warnings than those of every build, and the other assembler syntax."""
         for standard in C_STANDARDS + CXX_STANDARDS + ['gnu2x', 'gnu++2b']:
             cxx = '++' in standard
             more = MORE_WARNINGS + (MORE_CXX_WARNINGS if cxx else MORE_C_WARNINGS)
@@ -210,8 +211,8 @@ class Checker:
             done = self.run(program, True)
             opened = done.stdout.splitlines().count('enter raced from none')
             if done.returncode != 0 or opened != 200 or 'WARNING' in done.stderr:
-                self.complain(what, f'exit status {done.returncode}, {opened} of 200 scopes opened\n'
-                              + done.stderr)
+                self.complain(what, f'exit status {done.returncode}, {opened} of 200 scopes '
+                              f'opened\n{done.stderr}')
             else:
                 print(f'ok   {what}: 200 scopes opened, no race reported')
         return True

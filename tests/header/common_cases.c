@@ -156,8 +156,8 @@ static void nested(void)
 /* clang-format off */
 static void one_line(void)
 {
-    HEAPTALLY_SCOPE("line-a") { HEAPTALLY_SCOPE("line-b") say("b"); } HEAPTALLY_SCOPE("line-c") say("c");
-    HEAPTALLY_SCOPE("line-d") HEAPTALLY_CONSTRUCT("line-e") say("e");
+    HEAPTALLY_SCOPE("l-a") { HEAPTALLY_SCOPE("l-b") say("b"); } HEAPTALLY_SCOPE("l-c") say("c");
+    HEAPTALLY_SCOPE("l-d") HEAPTALLY_CONSTRUCT("l-e") say("e");
 }
 
 static void choose(int yes)
