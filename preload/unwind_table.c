@@ -13,6 +13,7 @@ enum {
     MAX_PROGRAM = 1 << 20, /* bytes of one CFI program */
     MAX_REMEMBERED = 64,   /* depth of DW_CFA_remember_state */
     MAX_AUGMENTATION = 8,  /* letters */
+    STACK_POINTER = 7,     /* DWARF number of rsp */
     RETURN_ADDRESS = 16,   /* DWARF number of the return address; 0..15 are the registers */
     SEARCH_ENTRY = 8,      /* bytes of an entry of the search table */
 };
@@ -163,6 +164,7 @@ static uint64_t read_encoded(struct reader *reader, uint8_t encoding, uint64_t b
 /* The operands of each instruction that libunwind runs right:
  *   1 2 4  bytes      U  unsigned LEB128     S  signed LEB128
  *   R  register       B  block: its length, then that many bytes
+ *   r  register that gets a rule
  * and what it does that matters here: D defines the CFA, < and > remember and restore, A goes on
  * to a later address. */
 static const char *const operands[0x40] = {
@@ -170,22 +172,22 @@ static const char *const operands[0x40] = {
     [0x02] = "A1",  /* advance_loc1 */
     [0x03] = "A2",  /* advance_loc2 */
     [0x04] = "A4",  /* advance_loc4 */
-    [0x05] = "RU",  /* offset_extended */
+    [0x05] = "rU",  /* offset_extended */
     [0x06] = "R",   /* restore_extended */
-    [0x07] = "R",   /* undefined */
-    [0x08] = "R",   /* same_value */
-    [0x09] = "RR",  /* register */
+    [0x07] = "r",   /* undefined */
+    [0x08] = "r",   /* same_value */
+    [0x09] = "rR",  /* register */
     [0x0a] = "<",   /* remember_state */
     [0x0b] = ">",   /* restore_state */
     [0x0c] = "DRU", /* def_cfa */
     [0x0d] = "R",   /* def_cfa_register */
     [0x0e] = "U",   /* def_cfa_offset */
     [0x0f] = "DB",  /* def_cfa_expression */
-    [0x10] = "RB",  /* expression */
-    [0x11] = "RS",  /* offset_extended_sf */
+    [0x10] = "rB",  /* expression */
+    [0x11] = "rS",  /* offset_extended_sf */
     [0x12] = "DRS", /* def_cfa_sf */
     [0x13] = "S",   /* def_cfa_offset_sf */
-    [0x16] = "RB",  /* val_expression */
+    [0x16] = "rB",  /* val_expression */
     [0x2e] = "U",   /* GNU_args_size */
 };
 
@@ -194,6 +196,13 @@ struct program_check {
     bool defines_cfa; /* for the first address already */
     unsigned remembered;
 };
+
+/* The caller's SP is the CFA, by definition; libunwind says so even where it has another rule. */
+static void check_register(struct reader *reader, uint64_t number, bool gets_rule)
+{
+    if (number > RETURN_ADDRESS || (gets_rule && number == STACK_POINTER))
+        reader_fail(reader, -ENOTSUP);
+}
 
 static void check_operand(struct reader *reader, char operand, struct program_check *check)
 {
@@ -209,9 +218,11 @@ static void check_operand(struct reader *reader, char operand, struct program_ch
     case 'S':
         read_leb(reader, true);
         break;
+    case 'r':
+        check_register(reader, read_leb(reader, false), true);
+        break;
     case 'R':
-        if (read_leb(reader, false) > RETURN_ADDRESS)
-            reader_fail(reader, -ENOTSUP);
+        check_register(reader, read_leb(reader, false), false);
         break;
     case 'B':
         skip(reader, read_leb(reader, false));
@@ -250,12 +261,10 @@ static int check_program(uint64_t at, uint64_t end, struct program_check *check)
             break;
         case 0x80: /* offset */
             read_leb(&reader, false);
-            if (argument > RETURN_ADDRESS)
-                reader_fail(&reader, -ENOTSUP);
+            check_register(&reader, argument, true);
             break;
         case 0xc0: /* restore */
-            if (argument > RETURN_ADDRESS)
-                reader_fail(&reader, -ENOTSUP);
+            check_register(&reader, argument, false);
             break;
         default:
             if (!operands[argument])

@@ -7,6 +7,7 @@
  *
  *   - an instruction it doesn't know (DW_CFA_val_offset among them) it skips without its operands,
  *     which it then runs as instructions: a wrong rule. Such a program is refused here.
+ *   - it takes the caller's SP to be the CFA even where the program says otherwise: refused.
  *   - where no CFA is defined it reads the rule from address 0: refused.
  *   - of the letters of a CIE's augmentation it sees four; the S of a signal frame can be the
  *     fifth. Here all are read.

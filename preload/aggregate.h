@@ -1,0 +1,81 @@
+/*
+ * Adding up: one pass over all cells and totals gives the figures of every site and every tag at
+ * one moment. See counters.h for how a moving figure is kept from being seen twice or not at all.
+ *
+ * Provisional sites, and ids that a key got twice, are folded into the site they stand for (its
+ * `canonical`): readers of the result see each (stack, tag) once. Figures here are of the whole
+ * run; a provisional id that was used again contributes what it has gained since.
+ *
+ * Threads: the monitor only, or who stands in for it.
+ */
+#ifndef HEAPTALLY_AGGREGATE_H
+#define HEAPTALLY_AGGREGATE_H
+
+#include "counters.h"
+#include "heaptally/snapshot_format.h"
+#include "tag.h"
+
+struct ht_site_view {
+    uint64_t raw[HT_FIGURES];   /* cells and totals of this id at the last consistent look */
+    uint64_t next[HT_FIGURES];  /* the same, while a look is under way */
+    uint64_t spent[HT_FIGURES]; /* provisional: the part of raw that belongs to earlier uses */
+    struct htl_figures now;     /* with everything that was folded in */
+    struct htl_figures written; /* as last written to the file */
+    uint32_t finished;          /* of the total, when the look began */
+    uint32_t canonical;         /* where the figures go; itself for most */
+    uint32_t tag;               /* effective tag */
+    uint32_t construct;         /* tag whose instantiations its blocks are, or 0 */
+    uint32_t written_tag;       /* as last written to the file, 0: never */
+    bool used;                  /* is in the list of sites */
+    bool fallback;              /* known by return address or tag only */
+};
+
+struct ht_tag_view {
+    struct htl_figures now, written;
+    uint64_t low_bytes;   /* lowest live bytes since the last tick */
+    uint64_t peak_bytes;  /* highest at any look */
+    uint64_t constructed; /* instantiations by --construct */
+    uint64_t written_instantiations, written_cycles;
+    bool used;  /* had figures or counts at some time */
+    bool named; /* the file has its name */
+};
+
+struct ht_sums {
+    struct htl_figures total, fallback;
+    uint32_t *sites; /* ids in use, canonical or not */
+    uint32_t site_count;
+};
+extern struct ht_sums ht_sums;
+
+/* Makes the first tables. False without memory. */
+bool ht_aggregate_begin(void);
+
+/* Works off captures, takes in new sites and finds their tags. Returns how many captures. */
+unsigned ht_aggregate_discover(void);
+
+/* Adds everything up. */
+void ht_aggregate_look(void);
+
+/* Begins a new tick: the lowest live bytes are those of now. */
+void ht_aggregate_tick_done(void);
+
+struct ht_site_view *ht_site_view(uint32_t site);
+struct ht_tag_view *ht_tag_view(uint32_t tag);
+
+/* Instantiations and cycles of a tag, HTL_UNKNOWN where they are not counted. */
+uint64_t ht_tag_instantiations(uint32_t tag);
+uint64_t ht_tag_cycles(uint32_t tag);
+
+static inline uint64_t ht_live_bytes(const struct htl_figures *figures)
+{
+    uint64_t live = figures->allocated_bytes - figures->freed_bytes;
+    return (int64_t)live < 0 ? 0 : live; /* a free was seen before its allocation */
+}
+
+static inline uint64_t ht_live_blocks(const struct htl_figures *figures)
+{
+    uint64_t live = figures->allocated_blocks - figures->freed_blocks;
+    return (int64_t)live < 0 ? 0 : live;
+}
+
+#endif

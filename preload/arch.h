@@ -1,0 +1,55 @@
+/*
+ * All that depends on the processor: how an entry point learns where it was called from, and how
+ * a counter of this thread is raised.
+ *
+ * A `ht_entry` points at the frame record that an entry point pushed: the caller's frame pointer,
+ * then the return address; just above lies the stack pointer as it was before the call. Entry
+ * points are compiled with a frame pointer for this.
+ */
+#ifndef HEAPTALLY_ARCH_H
+#define HEAPTALLY_ARCH_H
+
+#include <stdint.h>
+
+#if defined(__x86_64__)
+
+typedef const uintptr_t *ht_entry;
+
+#define HT_ENTRY() ((ht_entry)__builtin_frame_address(0))
+
+/* The caller's frame pointer register, the address to which the entry point returns, and the
+ * caller's stack pointer once it has returned (the entry point's CFA). */
+static inline uintptr_t ht_entry_fp(ht_entry entry)
+{
+    return entry[0];
+}
+
+static inline uintptr_t ht_entry_pc(ht_entry entry)
+{
+    return entry[1];
+}
+
+static inline uintptr_t ht_entry_sp(ht_entry entry)
+{
+    return (uintptr_t)(entry + 2);
+}
+
+/* Adds to a counter that only this thread writes, in one instruction, so that no signal handler
+ * can come between; other threads may read the counter at any time. */
+static inline void ht_add_owned(uint64_t *counter, uint64_t value)
+{
+#if defined(__SANITIZE_THREAD__)
+    __atomic_fetch_add(counter, value, __ATOMIC_RELAXED);
+#else
+    __asm__("addq %1, %0" : "+m"(*counter) : "er"(value) : "cc");
+#endif
+}
+
+/* User addresses fit 47 bits: the upper bits of a word that holds one are free for other use. */
+#define HT_ADDRESS_BITS 48
+
+#else
+#error "heaptally knows x86-64 only"
+#endif
+
+#endif

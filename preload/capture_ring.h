@@ -1,0 +1,58 @@
+/*
+ * How a thread asks the monitor about a program counter it does not know: a copy of what it takes
+ * to go on from there.
+ *
+ * The thread has walked its stack up to a frame whose rule is unknown, and was the one to mark
+ * that rule pending. It copies the frames so far, the registers at the unknown frame and the stack
+ * from there outwards into a free slot, and counts its allocation under the slot's provisional
+ * site. The monitor walks on in the copy, publishes all rules it needed, and makes the provisional
+ * site an alias of the real one. Meanwhile, and where no slot is free, allocations there are
+ * counted as fallback.
+ *
+ * A slot: FREE -> (thread, by compare-and-swap) FILLING -> READY -> (monitor) FREE, with a fresh
+ * provisional id. Nothing waits: a thread tries a few slots and gives up.
+ */
+#ifndef HEAPTALLY_CAPTURE_RING_H
+#define HEAPTALLY_CAPTURE_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "counters.h"
+
+#define HT_MAX_DEPTH     128   /* frames of a stack; beyond it is cut */
+#define HT_CAPTURE_SLOTS 128u  /* a power of two */
+#define HT_CAPTURE_BYTES 4096u /* of stack */
+
+enum ht_capture_state { HT_CAPTURE_FREE, HT_CAPTURE_FILLING, HT_CAPTURE_READY };
+
+/* The registers that a walk carries. */
+struct ht_walk {
+    uintptr_t pc, sp, fp;
+    bool fp_known;
+};
+
+struct ht_capture {
+    uint32_t state;       /* enum ht_capture_state; the owner in turn is named above */
+    uint32_t provisional; /* site id for the allocation, 0 while the monitor has none left */
+    uint32_t tag;         /* explicit tag of the allocation */
+    uint32_t fallback;    /* where allocations go meanwhile */
+    uint32_t frame_count; /* frames walked, the unknown one last */
+    uint32_t stack_bytes;
+    struct ht_walk at; /* at the unknown frame */
+    uint32_t frames[HT_MAX_DEPTH];
+    unsigned char stack[HT_CAPTURE_BYTES]; /* memory from at.sp on */
+};
+
+/* The explicit tag under which each provisional site was handed out. */
+extern uint16_t ht_provisional_tags[HT_PROVISIONALS];
+
+extern struct ht_capture *ht_captures; /* HT_CAPTURE_SLOTS of them, NULL: none are taken */
+
+/* Makes the slots, without provisional ids. False without memory. */
+bool ht_capture_begin(void);
+
+/* A slot in state FILLING, or NULL. Any thread, signal handlers excepted. */
+struct ht_capture *ht_capture_claim(void);
+
+#endif

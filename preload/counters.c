@@ -1,0 +1,88 @@
+#include "counters.h"
+
+#include "internal_heap.h"
+
+#define SITE_BASE_1 (HT_SITE_BASE + HT_SITE_SEGMENT_0)
+#define SITE_BASE_2 (SITE_BASE_1 + HT_SITE_SEGMENT_1)
+
+struct ht_total_range ht_total_ranges[HT_RANGES] = {
+    {NULL, 0, HT_TAGS},
+    {NULL, HT_PROVISIONAL_BASE, HT_PROVISIONALS},
+    {NULL, HT_SITE_BASE, HT_SITE_SEGMENT_0},
+    {NULL, SITE_BASE_1, HT_SITE_SEGMENT_1},
+    {NULL, SITE_BASE_2, HT_SITE_SEGMENT_2},
+};
+
+struct ht_oddities ht_oddities;
+
+bool ht_totals_lay(unsigned range)
+{
+    struct ht_total_range *r = &ht_total_ranges[range];
+    if (r->totals)
+        return true;
+    struct ht_total *totals = ht_heap_alloc((size_t)r->size * sizeof *totals, 64);
+    __atomic_store_n(&r->totals, totals, __ATOMIC_RELEASE);
+    return totals;
+}
+
+static void add(uint64_t *figure, uint64_t value)
+{
+    if (value)
+        __atomic_fetch_add(figure, value, __ATOMIC_RELAXED);
+}
+
+/* Moves the figures of a cell to the totals; the cell keeps its site. */
+static void move_to_totals(struct ht_cell *cell)
+{
+    if (cell->site == HT_NO_SITE)
+        return;
+    struct ht_total *total = ht_total(cell->site);
+    __atomic_fetch_add(&total->started, 1, __ATOMIC_ACQ_REL);
+    for (unsigned i = 0; i < HT_FIGURES; i++) {
+        add(&total->figures[i], cell->figures[i]);
+        __atomic_store_n(&cell->figures[i], 0, __ATOMIC_RELAXED);
+    }
+    __atomic_fetch_add(&total->finished, 1, __ATOMIC_ACQ_REL);
+}
+
+static void sequence_step(struct ht_thread *thread)
+{
+    __atomic_store_n(&thread->sequence, thread->sequence + 1, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void ht_cell_evict(struct ht_thread *thread, struct ht_cell *cell, uint32_t site)
+{
+    sequence_step(thread);
+    move_to_totals(cell);
+    __atomic_store_n(&cell->site, site, __ATOMIC_RELAXED);
+    sequence_step(thread);
+}
+
+void ht_cells_evict_all(struct ht_thread *thread)
+{
+    sequence_step(thread);
+    for (unsigned i = 0; i < HT_CELLS; i++) {
+        move_to_totals(&thread->cells[i]);
+        __atomic_store_n(&thread->cells[i].site, HT_NO_SITE, __ATOMIC_RELAXED);
+    }
+    sequence_step(thread);
+}
+
+void ht_count_shared(uint32_t site, enum ht_figure bytes_figure, uint64_t bytes)
+{
+    struct ht_total *total = ht_total(site);
+    __atomic_fetch_add(&total->figures[bytes_figure], bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&total->figures[bytes_figure + 1], 1, __ATOMIC_RELAXED);
+}
+
+void ht_count_move(uint32_t from, uint32_t to, uint64_t bytes)
+{
+    /* Unsigned arithmetic wraps, so that taking away is adding; sums over cells and totals come
+     * out right. */
+    struct ht_total *source = ht_total(from), *target = ht_total(to);
+    __atomic_fetch_add(&target->figures[HT_ALLOCATED_BYTES], bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&target->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&source->figures[HT_ALLOCATED_BYTES], bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&source->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
+}

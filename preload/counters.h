@@ -1,0 +1,87 @@
+/*
+ * Counting: cells of the thread, and the shared totals behind them.
+ *
+ * The figures of a site are its totals plus the cells of all threads that hold it. A thread raises
+ * its own cell; when another site needs the cell, the old figures move to the totals (eviction).
+ * For a reader to add up without seeing a moving figure twice or not at all, an eviction
+ *   - keeps the thread's `sequence` odd while a cell changes hands,
+ *   - raises `started` of the total before, and `finished` after it has added.
+ * A reader notes `finished` of every total, copies all cells (each thread's under its sequence),
+ * then reads the totals: a site is consistent if `started` now equals `finished` then.
+ *
+ * Site ids are in ranges, each with an array of totals:
+ *   0 .. HT_TAGS - 1               the tag alone is known; the id is the tag's (0: not even that)
+ *   HT_PROVISIONAL_BASE ..         a stack that waits to be unwound
+ *   HT_SITE_BASE ..                (stack, tag), see site_table.h
+ */
+#ifndef HEAPTALLY_COUNTERS_H
+#define HEAPTALLY_COUNTERS_H
+
+#include "intern.h"
+#include "thread_state.h"
+
+#include "arch.h"
+
+#define HT_TAGS             2048u
+#define HT_PROVISIONAL_BASE HT_TAGS
+#define HT_PROVISIONALS     8192u
+#define HT_SITE_BASE        (HT_PROVISIONAL_BASE + HT_PROVISIONALS)
+#define HT_SITE_SEGMENT_0   8192u
+#define HT_SITE_SEGMENT_1   32768u
+#define HT_SITE_SEGMENT_2   131072u
+#define HT_SITE_LIMIT       (HT_SITE_BASE + HT_SITE_SEGMENT_0 + HT_SITE_SEGMENT_1 + HT_SITE_SEGMENT_2)
+
+struct ht_total {
+    uint64_t figures[HT_FIGURES]; /* atomic add, any thread */
+    uint32_t started, finished;   /* evictions into this total; atomic add, any thread */
+};
+
+struct ht_total_range {
+    struct ht_total *totals; /* NULL until the monitor lays it (release) */
+    uint32_t base, size;
+};
+
+enum { HT_RANGE_TAGS, HT_RANGE_PROVISIONAL, HT_RANGE_SITES, HT_RANGES = HT_RANGE_SITES + 3 };
+extern struct ht_total_range ht_total_ranges[HT_RANGES];
+
+/* Lays the totals of a range. False without memory. */
+bool ht_totals_lay(unsigned range);
+
+static inline struct ht_total *ht_total(uint32_t site)
+{
+    struct ht_total_range *range = ht_total_ranges;
+    while (site - range->base >= range->size)
+        range++;
+    return &range->totals[site - range->base];
+}
+
+/* Moves what `cell` holds to the totals and gives it to `site`. The thread must be HT_COUNTING. */
+void ht_cell_evict(struct ht_thread *thread, struct ht_cell *cell, uint32_t site);
+
+/* Moves all cells of a thread that no longer runs to the totals. */
+void ht_cells_evict_all(struct ht_thread *thread);
+
+/* Raises two figures of `site` for `thread`, which must be HT_COUNTING. */
+static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_figure bytes_figure,
+                            uint64_t bytes)
+{
+    struct ht_cell *cell = &thread->cells[site & (HT_CELLS - 1)];
+    if (__builtin_expect(cell->site != site, 0))
+        ht_cell_evict(thread, cell, site);
+    ht_add_owned(&cell->figures[bytes_figure], bytes);
+    ht_add_owned(&cell->figures[bytes_figure + 1], 1);
+}
+
+/* The same in the shared totals, for a caller that may not touch the thread's cells. */
+void ht_count_shared(uint32_t site, enum ht_figure bytes_figure, uint64_t bytes);
+
+/* Moves one live block of `bytes` from one site to another, as if it had been allocated there. */
+void ht_count_move(uint32_t from, uint32_t to, uint64_t bytes);
+
+/* What could not be attributed, or not in detail. Atomic; any thread. */
+struct ht_oddities {
+    uint64_t foreign_frees, foreign_bytes, suspected_overruns, truncated;
+};
+extern struct ht_oddities ht_oddities;
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * What is known of program counters, and the stacks that are made of them.
+ *
+ * A frame is a return address, with the rule that leads from it to its caller: 0 while unknown,
+ * HT_RULE_PENDING once a thread has asked the monitor for it, else a packed unwind_rule. The
+ * monitor publishes rules; threads only read them. When a module is unloaded its frames die: their
+ * key is marked so that it is never found again, and another library at the same addresses gets
+ * frames of its own. A frame that died keeps its id, module and offset for the reports.
+ *
+ * A stack is a path in a tree that grows from the outside in: a node is (outer node, frame), and
+ * its id stands for the whole stack. The roots say how the stack ends:
+ *
+ *   HT_STACK_WHOLE     at the outermost frame of the thread
+ *   HT_STACK_CUT       at a frame beyond which nothing is known for sure
+ *   HT_STACK_FALLBACK  right after the immediate return address, which is all that was looked at
+ *
+ *   main -> run -> history_push -> malloc      node 40: (33, history_push+0x51)
+ *                                              node 33: (21, run+0x18)
+ *                                              node 21: (HT_STACK_WHOLE, main+0x9)
+ */
+#ifndef HEAPTALLY_FRAME_TABLE_H
+#define HEAPTALLY_FRAME_TABLE_H
+
+#include "intern.h"
+
+#define HT_RULE_PENDING UINT64_C(7) /* not a value of unwind_rule_pack */
+#define HT_FRAME_DEAD   (UINT64_C(1) << 63)
+
+enum ht_stack_root {
+    HT_STACK_TAG_ONLY = 0, /* not even the return address is known */
+    HT_STACK_WHOLE = 1,
+    HT_STACK_CUT = 2,
+    HT_STACK_FALLBACK = 3,
+    HT_STACK_ROOTS = 16,
+};
+
+extern struct ht_intern ht_frames; /* key: return address; then rule, ht_frame_info */
+extern struct ht_intern ht_stacks; /* key: outer node << 32 | frame */
+
+static inline uint64_t *ht_frame_rule(uint32_t frame)
+{
+    return ht_intern_slot(&ht_frames, frame) + 1;
+}
+
+static inline uintptr_t ht_frame_pc(uint32_t frame)
+{
+    return (uintptr_t)(ht_intern_key(&ht_frames, frame) & ~HT_FRAME_DEAD);
+}
+
+/* Any thread, signal handlers too. HT_INTERN_FULL where the table is full. */
+static inline uint32_t ht_stack_push(uint32_t outer, uint32_t frame)
+{
+    return ht_intern(&ht_stacks, (uint64_t)outer << 32 | frame, true);
+}
+
+static inline uint32_t ht_stack_outer(uint32_t stack)
+{
+    return (uint32_t)(ht_intern_key(&ht_stacks, stack) >> 32);
+}
+
+static inline uint32_t ht_stack_frame(uint32_t stack)
+{
+    return (uint32_t)ht_intern_key(&ht_stacks, stack);
+}
+
+/* The stack `root` -> frames[count - 1] -> ... -> frames[0], or HT_INTERN_FULL. */
+static inline uint32_t ht_stack_intern(uint32_t root, const uint32_t *frames, unsigned count)
+{
+    uint32_t stack = root;
+    while (count > 0 && stack != HT_INTERN_FULL)
+        stack = ht_stack_push(stack, frames[--count]);
+    return stack;
+}
+
+/* How a stack ends: one of enum ht_stack_root. */
+static inline uint32_t ht_stack_root(uint32_t stack)
+{
+    while (stack >= HT_STACK_ROOTS)
+        stack = ht_stack_outer(stack);
+    return stack;
+}
+
+/* Marks every frame of [start, end) as dead and notes its module. Any thread; when it is gone. */
+void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module);
+
+#endif

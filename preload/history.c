@@ -1,0 +1,57 @@
+#include "history.h"
+
+#include "counters.h"
+#include "internal_heap.h"
+
+static struct ht_history *histories[HT_TAGS + 1]; /* the last is the process's */
+
+static struct ht_history **place(uint32_t subject)
+{
+    return &histories[subject < HT_TAGS ? subject : HT_TAGS];
+}
+
+/* Takes what the later of two spans adds to the earlier: counters are those of the end. */
+static void merge(struct htl_history_point *into, const struct htl_history_point *later)
+{
+    uint64_t low = into->low_bytes < later->low_bytes ? into->low_bytes : later->low_bytes;
+    uint64_t high = into->high_bytes > later->high_bytes ? into->high_bytes : later->high_bytes;
+    *into = *later;
+    into->low_bytes = low;
+    into->high_bytes = high;
+}
+
+static void thin(struct ht_history *history)
+{
+    for (uint32_t i = 0; i < HT_HISTORY_POINTS / 2; i++) {
+        history->points[i] = history->points[2 * i];
+        merge(&history->points[i], &history->points[2 * i + 1]);
+    }
+    history->count = HT_HISTORY_POINTS / 2;
+    history->stride *= 2;
+    history->merged = history->stride;
+}
+
+void ht_history_add(uint32_t subject, const struct htl_history_point *point)
+{
+    struct ht_history **at = place(subject), *history = *at;
+    if (!history) {
+        history = *at = ht_heap_alloc(sizeof *history, 16);
+        if (!history)
+            return;
+        history->stride = history->merged = 1;
+    }
+    if (history->merged == history->stride && history->count == HT_HISTORY_POINTS)
+        thin(history);
+    if (history->merged < history->stride) {
+        merge(&history->points[history->count - 1], point);
+        history->merged++;
+        return;
+    }
+    history->points[history->count++] = *point;
+    history->merged = 1;
+}
+
+const struct ht_history *ht_history(uint32_t subject)
+{
+    return *place(subject);
+}

@@ -1,0 +1,31 @@
+/*
+ * The past of the process and of each tag, in fixed memory: at most HT_HISTORY_POINTS points each.
+ * When a series is full, neighbours are merged two by two and each point stands for twice the time
+ * from then on; a point keeps the lowest and the highest live bytes of its span. So a year takes as
+ * much room as an hour, and the start of the run is never lost.
+ *
+ * Threads: the monitor only, or who stands in for it.
+ */
+#ifndef HEAPTALLY_HISTORY_H
+#define HEAPTALLY_HISTORY_H
+
+#include <stdint.h>
+
+#include "heaptally/snapshot_format.h"
+
+#define HT_HISTORY_POINTS 512u /* even */
+
+struct ht_history {
+    uint32_t count;  /* points in use */
+    uint32_t stride; /* ticks a point stands for */
+    uint32_t merged; /* ticks in the last point */
+    struct htl_history_point points[HT_HISTORY_POINTS];
+};
+
+/* Appends one tick's point to the history of a tag, or of the process (HTL_HISTORY_PROCESS). */
+void ht_history_add(uint32_t subject, const struct htl_history_point *point);
+
+/* The history of a tag or the process, or NULL where nothing was ever added. */
+const struct ht_history *ht_history(uint32_t subject);
+
+#endif

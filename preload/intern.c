@@ -1,0 +1,34 @@
+#include "intern.h"
+
+#include "internal_heap.h"
+
+static bool lay(struct ht_intern *table, unsigned s)
+{
+    struct ht_intern_segment *segment = &table->segments[s];
+    uint64_t *slots =
+        ht_heap_alloc((size_t)segment->size * table->stride * sizeof *segment->slots, 64);
+    __atomic_store_n(&segment->slots, slots, __ATOMIC_RELEASE);
+    return slots;
+}
+
+bool ht_intern_begin(struct ht_intern *table)
+{
+    return table->segments[0].slots || lay(table, 0);
+}
+
+unsigned ht_intern_segments(const struct ht_intern *table)
+{
+    unsigned s = 0;
+    while (s < HT_INTERN_SEGMENTS && table->segments[s].slots)
+        s++;
+    return s;
+}
+
+bool ht_intern_grow(struct ht_intern *table)
+{
+    unsigned laid = ht_intern_segments(table);
+    if (laid == 0 || laid == HT_INTERN_SEGMENTS)
+        return false;
+    struct ht_intern_segment *last = &table->segments[laid - 1];
+    return last->used > last->size / 2 && lay(table, laid);
+}

@@ -1,0 +1,198 @@
+#include "internal_heap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ARENA_SIZE  ((size_t)256 << 10)
+#define MAX_RANGES  4096 /* arenas and own mappings at one time */
+#define CLASS_COUNT 64
+
+/* Stands directly before every block. */
+struct head {
+    uint32_t class_or_pages; /* size class, or OWN_MAPPING | pages */
+    uint32_t shift;          /* from the start of the underlying block to this head */
+    uint64_t zero;           /* see internal_heap.h */
+};
+_Static_assert(sizeof(struct head) == 16, "a block follows its head at a multiple of 16");
+
+#define OWN_MAPPING 0x80000000u
+
+struct free_block {
+    struct free_block *next;
+};
+
+/* An address range of this heap; written under the lock, read without: `start` is stored last and
+ * cleared first, so that a reader never sees a range that was not wholly there. */
+struct range {
+    _Atomic uintptr_t start;
+    _Atomic uintptr_t end;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct free_block *free_blocks[CLASS_COUNT]; /* lock */
+static char *arena_next, *arena_end;                /* lock */
+static uint64_t mapped;                             /* lock for writing */
+static struct range ranges[MAX_RANGES];
+static _Atomic unsigned range_count;
+
+/* Four classes a doubling from 64 bytes on, all multiples of 16: at most a quarter is wasted. */
+static size_t class_size(unsigned class)
+{
+    return ((size_t)4 + class % 4) << (class / 4 + 4);
+}
+
+static unsigned class_of(size_t size)
+{
+    unsigned class = 0;
+    while (class_size(class) < size)
+        class ++;
+    return class;
+}
+
+static bool add_range(uintptr_t start, size_t size)
+{
+    unsigned i = 0, count = range_count;
+    while (i < count && ranges[i].start)
+        i++;
+    if (i == MAX_RANGES)
+        return false;
+    ranges[i].end = start + size;
+    ranges[i].start = start;
+    if (i == count)
+        range_count = count + 1;
+    return true;
+}
+
+static void *map(size_t size)
+{
+    int saved = errno;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    errno = saved;
+    if (p == MAP_FAILED)
+        return NULL;
+    if (!add_range((uintptr_t)p, size)) {
+        munmap(p, size);
+        return NULL;
+    }
+    mapped += size;
+    return p;
+}
+
+static void unmap(void *p, size_t size)
+{
+    for (unsigned i = 0; i < range_count; i++) {
+        if (ranges[i].start == (uintptr_t)p) {
+            ranges[i].start = 0;
+            break;
+        }
+    }
+    mapped -= size;
+    munmap(p, size);
+}
+
+/* A block of `size` bytes with its head's fields to be filled in; the caller holds the lock. */
+static struct head *take(size_t size)
+{
+    if (size > ARENA_SIZE / 4) {
+        size_t pages = (size + 4095) / 4096;
+        struct head *head = map(pages * 4096);
+        if (head)
+            head->class_or_pages = OWN_MAPPING | (uint32_t)pages;
+        return head;
+    }
+    unsigned class = class_of(size);
+    size = class_size(class);
+    struct head *head;
+    if (free_blocks[class]) {
+        head = (struct head *)free_blocks[class];
+        free_blocks[class] = free_blocks[class]->next;
+        memset(head, 0, size);
+    } else {
+        if ((size_t)(arena_end - arena_next) < size) {
+            char *arena = map(ARENA_SIZE);
+            if (!arena)
+                return NULL;
+            arena_next = arena;
+            arena_end = arena + ARENA_SIZE;
+        }
+        head = (struct head *)arena_next;
+        arena_next += size;
+    }
+    head->class_or_pages = class;
+    return head;
+}
+
+void *ht_heap_alloc(size_t size, size_t alignment)
+{
+    if (alignment < 16)
+        alignment = 16;
+    if (size > (size_t)1 << 40 || alignment > (size_t)1 << 20)
+        return NULL;
+    size_t slack = alignment - 16;
+    pthread_mutex_lock(&lock);
+    struct head *base = take(sizeof *base + size + slack);
+    pthread_mutex_unlock(&lock);
+    if (!base)
+        return NULL;
+    uintptr_t block = ((uintptr_t)(base + 1) + slack) & ~(uintptr_t)(alignment - 1);
+    struct head *head = (struct head *)block - 1;
+    uint32_t class_or_pages = base->class_or_pages;
+    head->class_or_pages = class_or_pages;
+    head->shift = (uint32_t)((char *)head - (char *)base);
+    head->zero = 0;
+    return (void *)block;
+}
+
+void ht_heap_free(void *block)
+{
+    if (!block)
+        return;
+    struct head *head = (struct head *)block - 1;
+    uint32_t class_or_pages = head->class_or_pages;
+    struct free_block *base = (struct free_block *)((char *)head - head->shift);
+    pthread_mutex_lock(&lock);
+    if (class_or_pages & OWN_MAPPING) {
+        unmap(base, (size_t)(class_or_pages & ~OWN_MAPPING) * 4096);
+    } else {
+        base->next = free_blocks[class_or_pages];
+        free_blocks[class_or_pages] = base;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+size_t ht_heap_usable(const void *block)
+{
+    const struct head *head = (const struct head *)block - 1;
+    size_t size = head->class_or_pages & OWN_MAPPING
+                      ? (size_t)(head->class_or_pages & ~OWN_MAPPING) * 4096
+                      : class_size(head->class_or_pages);
+    return size - sizeof *head - head->shift;
+}
+
+bool ht_heap_owns(const void *block)
+{
+    uintptr_t p = (uintptr_t)block;
+    for (unsigned i = 0, count = range_count; i < count; i++) {
+        uintptr_t start = ranges[i].start;
+        if (start && p >= start && p < ranges[i].end)
+            return true;
+    }
+    return false;
+}
+
+uint64_t ht_heap_mapped(void)
+{
+    return __atomic_load_n(&mapped, __ATOMIC_RELAXED);
+}
+
+void ht_heap_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void ht_heap_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,360 @@
+/*
+ * The exported symbols, and nothing else: each entry point is the underlying call between the two
+ * halves of tracking. What is rare goes to a cold function and costs the normal case one test.
+ *
+ * Promises kept here: the pointer is the allocator's own; sizes, alignments, failures and errno are
+ * the allocator's; a block that we have never seen goes through untouched.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "internal_heap.h"
+#include "lifecycle.h"
+#include "track.h"
+
+#define EXPORT      __attribute__((visibility("default")))
+#define COLD        __attribute__((noinline, cold))
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow fails
+ * by itself. */
+static inline size_t padded(size_t size)
+{
+    return size + HT_SEAL_SIZE < size ? size : size + HT_SEAL_SIZE;
+}
+
+/* Whether the calling thread takes the common path. */
+static inline bool ready(const struct ht_thread *thread)
+{
+    return LIKELY((thread->busy | ht_slow) == 0);
+}
+
+/* ---- the cold side of allocating ----------------------------------------------------------------
+ */
+
+enum how { BY_MALLOC, BY_CALLOC, BY_MEMALIGN, BY_ALIGNED_ALLOC, BY_PVALLOC };
+
+static void *ask(enum how how, size_t alignment, size_t size)
+{
+    switch (how) {
+    case BY_MALLOC:
+        return ht_real.malloc(size);
+    case BY_CALLOC:
+        return ht_real.calloc(1, size);
+    case BY_MEMALIGN:
+        return ht_real.memalign(alignment, size);
+    case BY_ALIGNED_ALLOC:
+        return ht_real.aligned_alloc(alignment, size);
+    case BY_PVALLOC:
+        return ht_real.pvalloc(size);
+    }
+    return NULL;
+}
+
+static void *own(size_t size, size_t alignment)
+{
+    void *p = ht_heap_alloc(size, alignment);
+    if (!p)
+        errno = ENOMEM;
+    return p;
+}
+
+/* First allocations, re-entrant ones, those of heaptally itself, and all while idle. */
+static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, ht_entry entry)
+{
+    if (!ht_boot())
+        return ht_bootstrap_alloc(size, alignment);
+    if (ht_self->busy == HT_INTERNAL)
+        return own(size, alignment);
+    if (ht_slow & HT_SLOW_PROBATION)
+        ht_probation();
+    if (ht_slow & HT_SLOW_DORMANT)
+        return ask(how, alignment, size);
+    if (ht_self->busy == HT_UNBORN)
+        ht_thread_begin();
+    void *p = ask(how, alignment, padded(size));
+    if (p && ht_self->busy == 0)
+        ht_track_allocated(ht_self, p, size, entry);
+    else if (p)
+        ht_track_allocated_shared(p, size, entry);
+    return p;
+}
+
+static inline void *allocate(enum how how, size_t alignment, size_t size, ht_entry entry)
+{
+    struct ht_thread *thread = ht_self;
+    if (!ready(thread))
+        return allocate_cold(how, alignment, size, entry);
+    void *p = ask(how, alignment, padded(size));
+    if (LIKELY(p))
+        ht_track_allocated(thread, p, size, entry);
+    return p;
+}
+
+/* ---- freeing ------------------------------------------------------------------------------------
+ */
+
+/* Frees on a busy thread, and blocks without a seal. */
+static COLD void release_cold(void *p)
+{
+    if (ht_bootstrap_owns(p))
+        return;
+    if (ht_heap_owns(p)) {
+        ht_heap_free(p);
+        return;
+    }
+    if (!ht_boot())
+        return;
+    if (ht_self->busy == HT_UNBORN && !(ht_slow & HT_SLOW_DORMANT))
+        ht_thread_begin();
+    bool counted = ht_self->busy ? ht_track_freed_shared(p) : ht_track_freed(ht_self, p);
+    if (!counted && !(ht_slow & HT_SLOW_DORMANT))
+        ht_track_stranger(p);
+    ht_real.free(p);
+}
+
+static inline void release(void *p)
+{
+    struct ht_thread *thread = ht_self;
+    if (!p)
+        return;
+    if (UNLIKELY(thread->busy) || UNLIKELY(!ht_track_freed(thread, p))) {
+        release_cold(p);
+        return;
+    }
+    ht_real.free(p);
+}
+
+/* ---- resizing -----------------------------------------------------------------------------------
+ */
+
+/* A block of heaptally's own memory: given out before the look-up was done, or to the monitor. */
+static COLD void *resize_own(void *p, size_t size, ht_entry entry)
+{
+    size_t old = ht_bootstrap_owns(p) ? ht_bootstrap_usable(p) : ht_heap_usable(p);
+    void *q = allocate(BY_MALLOC, 16, size, entry);
+    if (q) {
+        __builtin_memcpy(q, p, old < size ? old : size);
+        release_cold(p);
+    }
+    return q;
+}
+
+static void *resize(void *p, size_t size, ht_entry entry)
+{
+    if (!p)
+        return allocate(BY_MALLOC, 16, size, entry);
+    if (!ht_real.realloc || ht_self->busy == HT_INTERNAL || ht_block_is_own(p))
+        return resize_own(p, size, entry);
+    struct ht_block old;
+    if (!ht_track_taken(p, &old)) {
+        if (!(ht_slow & HT_SLOW_DORMANT))
+            ht_track_stranger(p);
+        return ht_real.realloc(p, size);
+    }
+    void *q = ht_real.realloc(p, size && !(ht_slow & HT_SLOW_DORMANT) ? padded(size) : size);
+    if (q)
+        ht_track_resized(&old, q, size, entry);
+    else if (size)
+        ht_track_put_back(p, &old);
+    else
+        ht_track_gone(&old);
+    return q;
+}
+
+/* ---- C ------------------------------------------------------------------------------------------
+ */
+
+EXPORT void *malloc(size_t size)
+{
+    return allocate(BY_MALLOC, 16, size, HT_ENTRY());
+}
+
+EXPORT void free(void *p)
+{
+    release(p);
+}
+
+EXPORT void *calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+        return ht_boot() ? ht_real.calloc(count, size) : NULL;
+    return allocate(BY_CALLOC, 16, bytes, HT_ENTRY());
+}
+
+EXPORT void *realloc(void *p, size_t size)
+{
+    return resize(p, size, HT_ENTRY());
+}
+
+EXPORT void *reallocarray(void *p, size_t count, size_t size)
+{
+    size_t bytes;
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return resize(p, bytes, HT_ENTRY());
+}
+
+EXPORT void *memalign(size_t alignment, size_t size)
+{
+    return allocate(BY_MEMALIGN, alignment, size, HT_ENTRY());
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+    return allocate(BY_ALIGNED_ALLOC, alignment, size, HT_ENTRY());
+}
+
+EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
+{
+    ht_entry entry = HT_ENTRY();
+    if (UNLIKELY(alignment % sizeof(void *) || alignment == 0 || (alignment & (alignment - 1))))
+        return EINVAL;
+    int saved = errno; /* which posix_memalign leaves alone */
+    void *p = allocate(BY_MEMALIGN, alignment, size, entry);
+    errno = saved;
+    if (!p)
+        return ENOMEM;
+    *result = p;
+    return 0;
+}
+
+EXPORT void *valloc(size_t size)
+{
+    return allocate(BY_MEMALIGN, (size_t)getpagesize(), size, HT_ENTRY());
+}
+
+/* The program may use the last page to its end: so the allocator is asked for a whole page more,
+ * in which the seal stands; what is counted is what the program asked for. */
+EXPORT void *pvalloc(size_t size)
+{
+    ht_entry entry = HT_ENTRY();
+    size_t page = (size_t)getpagesize(), whole = (size + page - 1) & ~(page - 1);
+    struct ht_thread *thread = ht_self;
+    if (whole < size || !ready(thread))
+        return allocate_cold(BY_PVALLOC, page, whole < size ? size : whole, entry);
+    void *p = ht_real.pvalloc(padded(whole));
+    if (p)
+        ht_track_allocated(thread, p, size, entry);
+    return p;
+}
+
+EXPORT size_t malloc_usable_size(void *p)
+{
+    struct ht_block block;
+    if (!p)
+        return 0;
+    if (ht_bootstrap_owns(p))
+        return ht_bootstrap_usable(p);
+    if (ht_heap_owns(p))
+        return ht_heap_usable(p);
+    if (!ht_boot())
+        return 0;
+    if (ht_seal_read(p, &block) == HT_SEAL_VALID)
+        return ht_seal_usable(&block, p);
+    return ht_real.malloc_usable_size(p);
+}
+
+EXPORT void free_sized(void *p, size_t size);
+EXPORT void free_sized(void *p, size_t size)
+{
+    (void)size; /* the program's size is not the allocator's */
+    release(p);
+}
+
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    release(p);
+}
+
+EXPORT void cfree(void *p);
+EXPORT void cfree(void *p)
+{
+    release(p);
+}
+
+/* ---- C++ ----------------------------------------------------------------------------------------
+ */
+
+/* Whether ours do the work: not if any operator is the program's own. */
+static inline bool operators_ours(void)
+{
+    if (UNLIKELY(!ht_real.operators_known))
+        ht_real_late();
+    return LIKELY(!ht_real.operators_foreign);
+}
+
+/* The operator of the C++ runtime or the allocator, looked up again where it was absent. */
+#define REAL_OPERATOR(name) (ht_real.name ? ht_real.name : (ht_real_late(), ht_real.name))
+
+/*
+ * No memory: the real operator calls the new-handler, throws or returns NULL. The runtime's own
+ * calls malloc, so what it may bring back is sealed already; an allocator's own does not.
+ */
+#define FAILED(name, size, ...)                                                                    \
+    if (!ht_real.operators_of_allocator)                                                           \
+        return REAL_OPERATOR(name)(size __VA_ARGS__);                                              \
+    p = REAL_OPERATOR(name)(padded(size) __VA_ARGS__);                                             \
+    if (p && ready(ht_self))                                                                       \
+        ht_track_allocated(ht_self, p, size, entry);                                               \
+    return p
+
+#define COMMA ,
+
+#define OPERATOR_NEW(name, how, alignment, parameters, extra)                                      \
+    EXPORT void *name parameters;                                                                  \
+    EXPORT void *name parameters                                                                   \
+    {                                                                                              \
+        ht_entry entry = HT_ENTRY();                                                               \
+        if (UNLIKELY(!operators_ours()))                                                           \
+            return REAL_OPERATOR(name)(size extra);                                                \
+        void *p = allocate(how, alignment, size, entry);                                           \
+        if (LIKELY(p))                                                                             \
+            return p;                                                                              \
+        FAILED(name, size, extra);                                                                 \
+    }
+
+#define OPERATOR_DELETE(name, parameters, arguments)                                               \
+    EXPORT void name parameters;                                                                   \
+    EXPORT void name parameters                                                                    \
+    {                                                                                              \
+        if (UNLIKELY(!operators_ours()))                                                           \
+            REAL_OPERATOR(name) arguments;                                                         \
+        else                                                                                       \
+            release(p);                                                                            \
+    }
+
+OPERATOR_NEW(_Znwm, BY_MALLOC, 16, (size_t size), )
+OPERATOR_NEW(_Znam, BY_MALLOC, 16, (size_t size), )
+OPERATOR_NEW(_ZnwmRKSt9nothrow_t, BY_MALLOC, 16, (size_t size, const void *nothrow), COMMA nothrow)
+OPERATOR_NEW(_ZnamRKSt9nothrow_t, BY_MALLOC, 16, (size_t size, const void *nothrow), COMMA nothrow)
+OPERATOR_NEW(_ZnwmSt11align_val_t, BY_MEMALIGN, align, (size_t size, size_t align), COMMA align)
+OPERATOR_NEW(_ZnamSt11align_val_t, BY_MEMALIGN, align, (size_t size, size_t align), COMMA align)
+OPERATOR_NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, BY_MEMALIGN, align,
+             (size_t size, size_t align, const void *nothrow), COMMA align COMMA nothrow)
+OPERATOR_NEW(_ZnamSt11align_val_tRKSt9nothrow_t, BY_MEMALIGN, align,
+             (size_t size, size_t align, const void *nothrow), COMMA align COMMA nothrow)
+
+OPERATOR_DELETE(_ZdlPv, (void *p), (p))
+OPERATOR_DELETE(_ZdaPv, (void *p), (p))
+OPERATOR_DELETE(_ZdlPvm, (void *p, size_t size), (p, size))
+OPERATOR_DELETE(_ZdaPvm, (void *p, size_t size), (p, size))
+OPERATOR_DELETE(_ZdlPvRKSt9nothrow_t, (void *p, const void *nothrow), (p, nothrow))
+OPERATOR_DELETE(_ZdaPvRKSt9nothrow_t, (void *p, const void *nothrow), (p, nothrow))
+OPERATOR_DELETE(_ZdlPvSt11align_val_t, (void *p, size_t align), (p, align))
+OPERATOR_DELETE(_ZdaPvSt11align_val_t, (void *p, size_t align), (p, align))
+OPERATOR_DELETE(_ZdlPvmSt11align_val_t, (void *p, size_t size, size_t align), (p, size, align))
+OPERATOR_DELETE(_ZdaPvmSt11align_val_t, (void *p, size_t size, size_t align), (p, size, align))
+OPERATOR_DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, (void *p, size_t align, const void *nothrow),
+                (p, align, nothrow))
+OPERATOR_DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, (void *p, size_t align, const void *nothrow),
+                (p, align, nothrow))

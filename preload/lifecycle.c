@@ -1,0 +1,170 @@
+#include "lifecycle.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "aggregate.h"
+#include "capture_ring.h"
+#include "fork.h"
+#include "internal_heap.h"
+#include "module_map.h"
+#include "monitor.h"
+#include "options.h"
+#include "raw_io.h"
+#include "real_alloc.h"
+#include "snapshot_write.h"
+#include "stack_bounds.h"
+#include "stack_cache.h"
+#include "tag_rules.h"
+#include "track.h"
+
+static enum { UNBOOTED, BOOTING, BOOTED } stage;
+static uint64_t probation_ends; /* CLOCK_MONOTONIC, ns */
+
+bool ht_boot(void)
+{
+    if (stage == BOOTED)
+        return true;
+    if (stage == BOOTING)
+        return false;
+    stage = BOOTING;
+    if (!ht_real_resolve()) {
+        stage = UNBOOTED;
+        return false;
+    }
+    if (!ht_tag_begin() || !ht_site_begin() || !ht_capture_begin()) {
+        ht_slow |= HT_SLOW_DORMANT;
+        ht_say("no memory for its tables; the program goes on unwatched");
+    }
+    stage = BOOTED;
+    return true;
+}
+
+static void sleep_for_good(void)
+{
+    ht_slow = HT_SLOW_DORMANT;
+}
+
+/* ---- who is watched -----------------------------------------------------------------------------
+ */
+
+/* Whether this is the process that the user started, not one that it started in turn. The first
+ * one leaves a note for the others in the environment. */
+static bool is_first_process(void)
+{
+    const char *root = getenv("HEAPTALLY_ROOT");
+    if (root)
+        return atoi(root) == getpid();
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    setenv("HEAPTALLY_ROOT", pid, 1);
+    return true;
+}
+
+static bool is_wanted(bool first)
+{
+    const char *only = ht_settings.text[HT_OPT_ONLY];
+    const struct ht_module *program = ht_module(0);
+    if (only && program && fnmatch(only, program->base, 0) != 0 &&
+        fnmatch(only, program->unwind.file.path ? program->unwind.file.path : "", 0) != 0)
+        return false;
+    return first || !ht_settings.value[HT_OPT_NO_CHILDREN];
+}
+
+static uint64_t coarse_now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+    return (uint64_t)time.tv_sec * HT_SECOND + (uint64_t)time.tv_nsec;
+}
+
+static void begin_probation(void)
+{
+    probation_ends = coarse_now() + ht_settings.value[HT_OPT_INTERVAL];
+    ht_slow |= HT_SLOW_PROBATION;
+}
+
+void ht_probation(void)
+{
+    if (coarse_now() < probation_ends)
+        return;
+    uint32_t before = __atomic_fetch_and(&ht_slow, ~HT_SLOW_PROBATION, __ATOMIC_ACQ_REL);
+    if ((before & HT_SLOW_PROBATION) && !(before & HT_SLOW_DORMANT))
+        ht_monitor_start();
+}
+
+/* ---- start and end ------------------------------------------------------------------------------
+ */
+
+static void finish(void)
+{
+    if (!ht_fork_happened())
+        ht_monitor_final(HTL_END_EXIT);
+}
+
+/* Everything that the monitor needs, short of its thread. */
+static bool prepare(void)
+{
+    ht_rules_begin(&ht_settings);
+    ht_modules_refresh(true);
+    ht_real_late();
+    return ht_aggregate_begin() && ht_thread_setup() == 0 && ht_fork_setup() == 0;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    int saved = errno;
+    if (!ht_boot())
+        return;
+    if (getauxval(AT_SECURE)) {
+        sleep_for_good();
+        return;
+    }
+    struct ht_thread *previous = ht_internal_begin();
+    ht_settings_read();
+    ht_stacks_mode = (int)ht_settings.value[HT_OPT_STACKS];
+    bool ready = prepare(), first = is_first_process();
+    if (!ready || !is_wanted(first))
+        sleep_for_good();
+    else
+        at_quick_exit(finish);
+    ht_internal_end(previous);
+    if (ht_self->busy == HT_UNBORN && !ht_slow)
+        ht_thread_begin();
+    if (!ht_self->busy)
+        ht_stack_bounds_main(ht_self);
+    if (!(ht_slow & HT_SLOW_DORMANT)) {
+        if (!first) {
+            begin_probation();
+        } else {
+            ht_monitor_start();
+            if (ht_snapshot_path()[0])
+                ht_say("counting; the snapshot is %s", ht_snapshot_path());
+        }
+    }
+    errno = saved;
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    finish();
+}
+
+void ht_lifecycle_after_fork(bool safe)
+{
+    ht_monitor_after_fork();
+    if (ht_slow & HT_SLOW_DORMANT)
+        return;
+    if (!safe || ht_settings.value[HT_OPT_NO_CHILDREN])
+        sleep_for_good();
+    else
+        begin_probation();
+}

@@ -1,0 +1,28 @@
+/*
+ * From the first allocation to the last: what is set up when, and what ends it.
+ *
+ *   boot         at the first allocation, often before any constructor has run: the allocator
+ *                beneath is looked up, the tables of the malloc path are laid; counting begins
+ *   constructor  settings are read; the process is watched, put on probation or left alone
+ *   probation    a process that another watched one started: it is counted, but has no thread and
+ *                no file until it has lived for one tick and allocates again
+ *   watched      monitor thread and file are there
+ *   dormant      nothing new is counted: AT_SECURE, --only, --no-children, or no memory
+ *   final        the destructor or quick_exit has taken the last figures
+ */
+#ifndef HEAPTALLY_LIFECYCLE_H
+#define HEAPTALLY_LIFECYCLE_H
+
+#include <stdbool.h>
+
+/* Makes sure that the process is booted; false while that is under way on this very thread. */
+bool ht_boot(void);
+
+/* Ends the probation of a process that has lived long enough. Called now and then by allocations
+ * while HT_SLOW_PROBATION is set. */
+void ht_probation(void);
+
+/* In the child of a fork. `safe`: the monitor was parked, so that its locks are free. */
+void ht_lifecycle_after_fork(bool safe);
+
+#endif

@@ -1,0 +1,376 @@
+#include "module_map.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <link.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frame_table.h"
+#include "frame_info.h"
+#include "heaptally/snapshot_format.h"
+#include "internal_heap.h"
+#include "stack_cache.h"
+#include "tag.h"
+
+#define MAX_MODULES 4096
+#define MAX_SKIPS   64
+
+/* Never blamed: they allocate on behalf of their caller. Globs on the soname or file name. */
+static const char *const runtime_modules[] = {
+    "libc.so*",        "ld-linux*",       "libm.so*",        "libpthread.so*", "libdl.so*",
+    "librt.so*",       "libstdc++.so*",   "libgcc_s.so*",    "libc++.so*",     "libc++abi.so*",
+    "libheaptally.so", "libjemalloc.so*", "libtcmalloc*",    "libmimalloc*",   "libunwind*.so*",
+    "linux-vdso*",     "libresolv.so*",   "libnss_*",        "libanl.so*",     "libutil.so*",
+    "libatomic.so*",   "libgomp.so*",     "libasan.so*",     "libtsan.so*",    "libubsan.so*",
+    "libomp.so*",      "libgfortran.so*", "libquadmath.so*",
+};
+
+/* Blamed only where nothing else is left: middleware and interpreters work for somebody. */
+static const char *const skipped_modules[] = {
+    "libpython*",
+    "python[0-9]*",
+    "libperl.so*",
+    "perl",
+    "libruby*",
+    "ruby*",
+    "liblua*",
+    "lua*",
+    "node",
+    "libnode.so*",
+    "libjvm.so*",
+    "libglib-2.0.so*",
+    "libgobject-2.0*",
+    "libgio-2.0.so*",
+    "libgmodule-2.0*",
+    "libQt[56]Core*",
+    "librcl.so*",
+    "librclcpp*",
+    "librcutils*",
+    "librmw*",
+    "librosidl*",
+    "libfastrtps*",
+    "libfastcdr*",
+    "libddsc.so*",
+    "libcyclonedds*",
+    "libzmq.so*",
+    "libboost_*",
+    "libprotobuf*",
+    "libgrpc*",
+    "libssl.so*",
+    "libcrypto.so*",
+    "libz.so*",
+    "libxml2.so*",
+    "libdbus-1.so*",
+    "libsystemd.so*",
+    "libuv.so*",
+    "libevent*",
+    "libjansson.so*",
+    "libjson-c*",
+    "libyaml*",
+    "libOpenCL*",
+    "libblas.so*",
+    "liblapack.so*",
+    "libopenblas*",
+};
+
+static struct ht_module *modules[MAX_MODULES];
+static _Atomic uint32_t module_count;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint64_t close_count; /* raised whenever modules were found gone */
+static unsigned long long last_adds, last_subs;
+
+static struct {
+    const char *glob;
+    size_t length;
+} skips[MAX_SKIPS];
+static unsigned skip_count;
+
+void ht_modules_skip(const char *glob, size_t length)
+{
+    if (skip_count < MAX_SKIPS) {
+        skips[skip_count].glob = glob;
+        skips[skip_count++].length = length;
+    }
+}
+
+void ht_modules_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void ht_modules_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+struct ht_module *ht_module(uint32_t id)
+{
+    return id < module_count ? modules[id] : NULL;
+}
+
+struct ht_module *ht_module_of(uintptr_t pc)
+{
+    for (uint32_t i = module_count; i-- > 0;) {
+        struct ht_module *module = modules[i];
+        if (pc > module->unwind.start && pc <= module->unwind.end &&
+            !(module->flags & HTL_MODULE_CLOSED))
+            return module;
+    }
+    return NULL;
+}
+
+/* ---- what one loaded object looks like ----------------------------------------------------------
+ */
+
+/* One object of the loader's list, as long as the list is locked. */
+struct seen {
+    uint64_t load_bias, start, end, eh_frame_hdr_vaddr, eh_frame_hdr_size;
+    uint32_t eh_frame_hdr_digest;
+    uint8_t build_id[64];
+    uint32_t build_id_length;
+    char path[1024];
+    char soname[128];
+};
+
+struct listing {
+    struct seen *seen;
+    unsigned count, capacity;
+    bool unchanged, force;
+};
+
+static void read_build_id(struct seen *seen, const char *notes, size_t size)
+{
+    while (size >= sizeof(ElfW(Nhdr))) {
+        const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)notes;
+        size_t name = ((size_t)note->n_namesz + 3) & ~(size_t)3;
+        size_t total = sizeof *note + name + (((size_t)note->n_descsz + 3) & ~(size_t)3);
+        if (total > size)
+            return;
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+            memcmp(note + 1, "GNU", 4) == 0 && note->n_descsz <= sizeof seen->build_id) {
+            seen->build_id_length = note->n_descsz;
+            memcpy(seen->build_id, (const char *)(note + 1) + name, note->n_descsz);
+            return;
+        }
+        notes += total;
+        size -= total;
+    }
+}
+
+static void read_soname(struct seen *seen, const ElfW(Dyn) * dynamic)
+{
+    const char *strings = NULL;
+    ElfW(Addr) offset = 0;
+    for (; dynamic->d_tag != DT_NULL; dynamic++) {
+        if (dynamic->d_tag == DT_STRTAB) {
+            /* The loader relocates this entry in most objects, but not in the vDSO. */
+            ElfW(Addr) address = dynamic->d_un.d_ptr;
+            strings =
+                (const char *)(address < seen->load_bias ? address + seen->load_bias : address);
+        } else if (dynamic->d_tag == DT_SONAME) {
+            offset = dynamic->d_un.d_val;
+        }
+    }
+    if (strings && offset)
+        strncpy(seen->soname, strings + offset, sizeof seen->soname - 1);
+}
+
+static void read_path(struct seen *seen, const struct dl_phdr_info *info, bool first)
+{
+    size_t room = sizeof seen->path - 1;
+    if (first) {
+        ssize_t n = readlink("/proc/self/exe", seen->path, room);
+        if (n > 0)
+            seen->path[n] = '\0';
+    } else if (info->dlpi_name[0] == '/') {
+        strncpy(seen->path, info->dlpi_name, room);
+    } else if (strncmp(info->dlpi_name, "linux-vdso", 10) == 0 || !info->dlpi_name[0]) {
+        strcpy(seen->path, "[vdso]");
+    } else if (getcwd(seen->path, room - strlen(info->dlpi_name) - 1)) {
+        strcat(strcat(seen->path, "/"), info->dlpi_name);
+    }
+}
+
+static void read_object(struct seen *seen, const struct dl_phdr_info *info, bool first)
+{
+    memset(seen, 0, sizeof *seen);
+    seen->load_bias = info->dlpi_addr;
+    seen->start = UINT64_MAX;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uint64_t address = info->dlpi_addr + header->p_vaddr;
+        if (header->p_type == PT_LOAD) {
+            if (address < seen->start)
+                seen->start = address;
+            if (address + header->p_memsz > seen->end)
+                seen->end = address + header->p_memsz;
+        } else if (header->p_type == PT_NOTE && !seen->build_id_length) {
+            read_build_id(seen, (const char *)address, header->p_memsz);
+        } else if (header->p_type == PT_GNU_EH_FRAME) {
+            seen->eh_frame_hdr_vaddr = header->p_vaddr;
+            seen->eh_frame_hdr_size = header->p_filesz;
+        } else if (header->p_type == PT_DYNAMIC) {
+            read_soname(seen, (const ElfW(Dyn) *)address);
+        }
+    }
+    if (!seen->build_id_length && seen->eh_frame_hdr_size)
+        seen->eh_frame_hdr_digest = module_bytes_digest(
+            (const void *)(info->dlpi_addr + seen->eh_frame_hdr_vaddr), seen->eh_frame_hdr_size);
+    read_path(seen, info, first);
+}
+
+static int list_object(struct dl_phdr_info *info, size_t size, void *context)
+{
+    struct listing *listing = context;
+    (void)size;
+    if (listing->count == 0 && !listing->force && info->dlpi_adds == last_adds &&
+        info->dlpi_subs == last_subs) {
+        listing->unchanged = true;
+        return 1;
+    }
+    last_adds = info->dlpi_adds;
+    last_subs = info->dlpi_subs;
+    if (listing->count == listing->capacity) {
+        unsigned capacity = listing->capacity ? 2 * listing->capacity : 32;
+        struct seen *larger = ht_heap_alloc(capacity * sizeof *larger, 16);
+        if (!larger)
+            return 1;
+        if (listing->seen)
+            memcpy(larger, listing->seen, listing->count * sizeof *larger);
+        ht_heap_free(listing->seen);
+        listing->seen = larger;
+        listing->capacity = capacity;
+    }
+    read_object(&listing->seen[listing->count], info, listing->count == 0);
+    listing->count++;
+    return 0;
+}
+
+/* ---- the map ------------------------------------------------------------------------------------
+ */
+
+static bool matches(const struct ht_module *module, const char *glob)
+{
+    return fnmatch(glob, module->base, 0) == 0 ||
+           (module->soname[0] && fnmatch(glob, module->soname, 0) == 0);
+}
+
+static uint32_t classify(const struct ht_module *module)
+{
+    for (unsigned i = 0; i < sizeof runtime_modules / sizeof *runtime_modules; i++)
+        if (matches(module, runtime_modules[i]))
+            return HTL_MODULE_RUNTIME;
+    for (unsigned i = 0; i < sizeof skipped_modules / sizeof *skipped_modules; i++)
+        if (matches(module, skipped_modules[i]))
+            return HTL_MODULE_SKIPPED;
+    for (unsigned i = 0; i < skip_count; i++) {
+        char glob[256] = "";
+        memcpy(glob, skips[i].glob, skips[i].length < 255 ? skips[i].length : 255);
+        if (matches(module, glob))
+            return HTL_MODULE_SKIPPED;
+    }
+    return 0;
+}
+
+static bool same(const struct ht_module *module, const struct seen *seen)
+{
+    const struct module_file *file = &module->unwind.file;
+    return !(module->flags & HTL_MODULE_CLOSED) && module->unwind.load_bias == seen->load_bias &&
+           module->unwind.start == seen->start && file->build_id_length == seen->build_id_length &&
+           memcmp(file->build_id, seen->build_id, seen->build_id_length) == 0 &&
+           (!file->path || strcmp(file->path, seen->path) == 0);
+}
+
+/* A name's tag: "libplan.so.3" is "libplan". */
+static uint32_t tag_for(const struct ht_module *module)
+{
+    const char *name = module->soname[0] ? module->soname : module->base;
+    const char *end = strstr(name, ".so");
+    size_t length = end && (end[3] == '.' || end[3] == '\0') && end > name ? (size_t)(end - name)
+                                                                           : strlen(name);
+    return ht_tag_intern(name, length, HTL_TAG_DEFAULT);
+}
+
+static void add(const struct seen *seen)
+{
+    size_t path = strlen(seen->path) + 1, soname = strlen(seen->soname) + 1;
+    struct ht_module *module =
+        ht_heap_alloc(sizeof *module + seen->build_id_length + path + soname, 16);
+    if (!module || module_count == MAX_MODULES)
+        return;
+    uint8_t *build_id = (uint8_t *)(module + 1);
+    char *text = (char *)build_id + seen->build_id_length;
+    memcpy(build_id, seen->build_id, seen->build_id_length);
+    memcpy(text, seen->path, path);
+    memcpy(text + path, seen->soname, soname);
+    const char *slash = strrchr(text, '/');
+    bool vdso = strcmp(seen->path, "[vdso]") == 0;
+    *module = (struct ht_module){
+        .id = module_count,
+        .generation = (uint32_t)close_count,
+        .soname = text + path,
+        .base = slash ? slash + 1 : text,
+        .unwind = {.file = {.path = vdso ? NULL : text,
+                            .build_id = seen->build_id_length ? build_id : NULL,
+                            .build_id_length = seen->build_id_length,
+                            .eh_frame_hdr_vaddr = seen->eh_frame_hdr_vaddr,
+                            .eh_frame_hdr_size = seen->eh_frame_hdr_size,
+                            .eh_frame_hdr_digest = seen->eh_frame_hdr_digest},
+                   .load_bias = seen->load_bias,
+                   .start = seen->start,
+                   .end = seen->end},
+    };
+    module->flags = classify(module) | (module_count == 0 ? HTL_MODULE_MAIN : 0);
+    module->default_tag = tag_for(module);
+    modules[module_count] = module;
+    module_count++;
+}
+
+/* Closes what is no longer listed: its frames die, and no memo that holds them is valid. */
+static bool close_missing(const struct listing *listing)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < module_count; i++) {
+        struct ht_module *module = modules[i];
+        bool there = (module->flags & HTL_MODULE_CLOSED) != 0;
+        for (unsigned j = 0; j < listing->count && !there; j++)
+            there = same(module, &listing->seen[j]);
+        if (there)
+            continue;
+        module->flags |= HTL_MODULE_CLOSED;
+        module->written = false;
+        ht_frames_kill(module->unwind.start, module->unwind.end, module->id);
+        any = true;
+    }
+    if (any) {
+        close_count++;
+        __atomic_store_n(&ht_generation, (ht_generation + 1) & HT_MEMO_GENERATION,
+                         __ATOMIC_RELEASE);
+    }
+    return any;
+}
+
+void ht_modules_refresh(bool force)
+{
+    int saved = errno;
+    struct listing listing = {.force = force};
+    uint64_t closes_before = close_count;
+    dl_iterate_phdr(list_object, &listing);
+    pthread_mutex_lock(&lock);
+    if (!listing.unchanged && listing.count > 0 && close_count == closes_before) {
+        close_missing(&listing);
+        for (unsigned j = 0; j < listing.count; j++) {
+            bool known = false;
+            for (uint32_t i = 0; i < module_count && !known; i++)
+                known = same(modules[i], &listing.seen[j]);
+            if (!known)
+                add(&listing.seen[j]);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    ht_heap_free(listing.seen);
+    errno = saved;
+}

@@ -1,0 +1,53 @@
+/*
+ * Which module an address belongs to, also after the module has gone.
+ *
+ * The map is brought up to date from the loader's list by ht_modules_refresh: on the monitor
+ * thread when it meets new frames, and on any thread that calls dlclose, before and after, so that
+ * what vanishes is known for what it was. Entries are never removed: a module that was unloaded
+ * stays, closed, for the reports.
+ *
+ * One mutex guards the map; it is a leaf: nothing that takes the loader's lock is called while it
+ * is held. A list that was read from the loader while a module went away is thrown away and read
+ * again.
+ */
+#ifndef HEAPTALLY_MODULE_MAP_H
+#define HEAPTALLY_MODULE_MAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "unwind_rule.h"
+
+#define HT_MODULE_NONE UINT32_MAX
+
+struct ht_module {
+    uint32_t id;    /* place in the map */
+    uint32_t flags; /* HTL_MODULE_* of heaptally/snapshot_format.h */
+    uint32_t generation;
+    struct unwind_module
+        unwind;         /* file, load bias, extent; pointers into this entry's own memory */
+    const char *soname; /* "" where there is none */
+    const char *base;   /* file name without directories */
+    uint32_t default_tag;
+    bool written; /* monitor: is in the snapshot file */
+};
+
+/* Adds a glob on base names (or sonames) whose modules are not to be blamed; before the first
+ * refresh. The text must live for ever. */
+void ht_modules_skip(const char *glob, size_t length);
+
+/* Reads the loader's list. `force`: also where nothing seems to have changed. Takes the loader's
+ * lock; allocates from the internal heap only (the caller is HT_INTERNAL). */
+void ht_modules_refresh(bool force);
+
+/* The module that holds the call that returns to `pc`, or NULL. Entries live for ever. */
+struct ht_module *ht_module_of(uintptr_t pc);
+
+/* The module with this id, or NULL beyond the last. */
+struct ht_module *ht_module(uint32_t id);
+
+/* Around a fork: nobody is inside the map. */
+void ht_modules_lock(void);
+void ht_modules_unlock(void);
+
+#endif

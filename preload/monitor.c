@@ -1,0 +1,273 @@
+#include "monitor.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "aggregate.h"
+#include "heaptally/units.h"
+#include "options.h"
+#include "raw_io.h"
+#include "snapshot_write.h"
+#include "stack_bounds.h"
+#include "thread_state.h"
+#include "unwind.h"
+
+#define STACK_BYTES   ((size_t)128 << 10)
+#define POLL_SHORTEST (2 * HT_MILLISECOND)
+#define POLL_LONGEST  (250 * HT_MILLISECOND)
+#define POLL_EAGER    HT_SECOND /* how long polls stay short after a new stack */
+#define LOOKS_A_TICK  4u        /* looks at the counters in each tick, at random moments */
+#define PARK_FINAL    (2 * HT_SECOND)
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t thread;
+static bool started, running, finished, paused; /* by whoever starts and stops */
+static _Atomic uint32_t stop_requested;         /* also the futex to sleep on */
+
+/* When things are due; the monitor thread only. */
+static struct {
+    uint64_t poll, poll_wait, last_new_stack;
+    uint64_t look, tick, sync;
+    uint64_t random;
+} due;
+
+/* ---- time ---------------------------------------------------------------------------------------
+ */
+
+static void sleep_until(uint64_t deadline)
+{
+    uint64_t now = ht_now_ns();
+    if (deadline <= now)
+        return;
+    uint64_t wait = deadline - now;
+    struct timespec time = {(time_t)(wait / HT_SECOND), (long)(wait % HT_SECOND)};
+    syscall(SYS_futex, &stop_requested, FUTEX_WAIT_PRIVATE, 0, &time, NULL, 0);
+}
+
+/* A moment within a span, so that looks do not fall into step with the program. */
+static uint64_t jitter(uint64_t span)
+{
+    due.random ^= due.random << 13;
+    due.random ^= due.random >> 7;
+    due.random ^= due.random << 17;
+    return span ? due.random % span : 0;
+}
+
+/* ---- the loop -----------------------------------------------------------------------------------
+ */
+
+/*
+ * Whether all other threads have ended after the main one: then this one must end too, since the
+ * last thread of a process ends the process. A main thread that has ended stays as a zombie.
+ */
+static bool is_last(void)
+{
+    if (!__atomic_load_n(&ht_main_thread_ended, __ATOMIC_RELAXED))
+        return false;
+    char text[1024], state;
+    if (ht_read_file("/proc/self/stat", text, sizeof text) <= 0)
+        return false;
+    const char *after_name = strrchr(text, ')');
+    long threads = 0;
+    if (!after_name || sscanf(after_name + 1,
+                              " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+                              "%*d %ld",
+                              &state, &threads) != 2)
+        return false;
+    return state == 'Z' && threads <= 2;
+}
+
+static void plan_poll(uint64_t now, unsigned new_stacks)
+{
+    if (new_stacks)
+        due.last_new_stack = now;
+    if (now - due.last_new_stack < POLL_EAGER)
+        due.poll_wait = POLL_SHORTEST;
+    else if (due.poll_wait < POLL_LONGEST)
+        due.poll_wait *= 2;
+    due.poll = now + due.poll_wait;
+}
+
+/* One turn of work; the gate is held. */
+static void work(uint64_t now)
+{
+    uint64_t interval = ht_settings.value[HT_OPT_INTERVAL];
+    unsigned new_stacks = ht_aggregate_discover();
+    ht_stack_bounds_learn(now);
+    plan_poll(now, new_stacks);
+    if (now >= due.tick) {
+        ht_aggregate_look();
+        ht_snapshot_tick(false, 0);
+        due.tick += interval;
+        if (due.tick <= now) /* fell behind: ticks are not made up for */
+            due.tick = now + interval;
+        due.look = now + jitter(interval / LOOKS_A_TICK);
+    } else if (now >= due.look) {
+        ht_aggregate_look();
+        due.look = now + interval / LOOKS_A_TICK / 2 + jitter(interval / LOOKS_A_TICK);
+    }
+}
+
+static uint64_t next_deadline(void)
+{
+    uint64_t next = due.poll < due.tick ? due.poll : due.tick;
+    return due.look < next ? due.look : next;
+}
+
+static void *monitor_main(void *argument)
+{
+    (void)argument;
+    ht_internal_begin();
+    uint64_t now = ht_now_ns(), interval = ht_settings.value[HT_OPT_INTERVAL];
+    due.random = now | 1;
+    due.poll = due.look = due.last_new_stack = now;
+    due.tick = now + interval;
+    due.sync = now + ht_settings.value[HT_OPT_SYNC];
+    pthread_mutex_lock(&gate);
+    if (!stop_requested && ht_settings.value[HT_OPT_STACKS] == HT_STACKS_FULL)
+        ht_unwind_begin();
+    pthread_mutex_unlock(&gate);
+    while (!stop_requested) {
+        sleep_until(next_deadline());
+        pthread_mutex_lock(&gate);
+        if (!stop_requested && !finished)
+            work(ht_now_ns());
+        pthread_mutex_unlock(&gate);
+        if (is_last())
+            break;
+        if (ht_now_ns() >= due.sync) {
+            ht_snapshot_sync(); /* may take long: not under the gate */
+            due.sync = ht_now_ns() + ht_settings.value[HT_OPT_SYNC];
+        }
+    }
+    return NULL;
+}
+
+/* ---- starting and stopping ----------------------------------------------------------------------
+ */
+
+/* The thread's own signals are blocked, the program's scheduling is not inherited. */
+static int create_thread(void)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    struct sched_param normal = {0};
+    stop_requested = 0;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
+    pthread_attr_setschedparam(&attributes, &normal);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread, &attributes, monitor_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    running = error == 0;
+    if (running)
+        pthread_setname_np(thread, "heaptally");
+    return -error;
+}
+
+int ht_monitor_start(void)
+{
+    if (started || finished)
+        return 0;
+    struct ht_thread *previous = ht_internal_begin();
+    started = true;
+    ht_snapshot_open();
+    int error = create_thread();
+    if (error)
+        ht_say("the monitor thread cannot be started (%s); figures are taken at the end only",
+               strerror(-error));
+    ht_internal_end(previous);
+    return error;
+}
+
+static void wake(void)
+{
+    stop_requested = 1;
+    syscall(SYS_futex, &stop_requested, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void ht_monitor_pause(void)
+{
+    if (!running || paused)
+        return;
+    struct ht_thread *previous = ht_internal_begin();
+    wake();
+    pthread_join(thread, NULL);
+    ht_internal_end(previous);
+    running = false;
+    paused = true;
+}
+
+void ht_monitor_resume(void)
+{
+    if (!paused)
+        return;
+    paused = false;
+    struct ht_thread *previous = ht_internal_begin();
+    create_thread();
+    ht_internal_end(previous);
+}
+
+bool ht_monitor_park(uint64_t wait_ns)
+{
+    if (pthread_mutex_trylock(&gate) == 0)
+        return true;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + wait_ns;
+    until.tv_sec += (time_t)(ns / HT_SECOND);
+    until.tv_nsec = (long)(ns % HT_SECOND);
+    return pthread_mutex_clocklock(&gate, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void ht_monitor_unpark(void)
+{
+    pthread_mutex_unlock(&gate);
+}
+
+void ht_monitor_final(uint32_t end_reason)
+{
+    if (!started || finished)
+        return;
+    int saved = errno;
+    sigset_t all, before;
+    struct ht_thread *previous = ht_internal_begin();
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* SIGXFSZ, SIGPIPE: the program must not die */
+    if (ht_monitor_park(PARK_FINAL)) {
+        finished = true;
+        ht_aggregate_discover();
+        ht_aggregate_look();
+        ht_snapshot_tick(true, end_reason);
+        ht_monitor_unpark();
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    ht_internal_end(previous);
+    errno = saved;
+}
+
+void ht_monitor_after_fork(void)
+{
+    pthread_mutex_init(&gate, NULL);
+    started = running = finished = paused = false;
+    stop_requested = 0;
+    ht_snapshot_forget();
+}
+
+bool ht_monitor_running(void)
+{
+    return running;
+}

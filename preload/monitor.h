@@ -1,0 +1,34 @@
+/*
+ * The monitor thread: everything slow happens here, at SCHED_OTHER, with signals blocked.
+ *
+ * The gate is held while the monitor works and free while it sleeps. Whoever takes the gate
+ * (fork, the end of the process) finds the monitor at a safe point: outside the loader, outside
+ * heaptally's heap, with no record half-written.
+ */
+#ifndef HEAPTALLY_MONITOR_H
+#define HEAPTALLY_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Opens the snapshot file and starts the thread. Any thread; 0 or -errno. */
+int ht_monitor_start(void);
+
+/* Ends the thread and waits for it; ht_monitor_resume starts it again where it had been running. */
+void ht_monitor_pause(void);
+void ht_monitor_resume(void);
+
+/* Takes the gate, waiting at most `wait_ns`: false on timeout. */
+bool ht_monitor_park(uint64_t wait_ns);
+void ht_monitor_unpark(void);
+
+/* Takes the last figures and ends the file; the monitor does nothing more. Does nothing in a
+ * process that has no monitor. */
+void ht_monitor_final(uint32_t end_reason);
+
+/* In the child of a fork, which has no monitor thread. */
+void ht_monitor_after_fork(void);
+
+bool ht_monitor_running(void);
+
+#endif

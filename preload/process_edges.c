@@ -1,0 +1,53 @@
+/*
+ * Calls of the program that change what the monitor stands on: unloading a module, and leaving a
+ * namespace, which the kernel allows to single-threaded processes only.
+ */
+#include <dlfcn.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lifecycle.h"
+#include "module_map.h"
+#include "monitor.h"
+#include "thread_state.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+static void refresh_modules(void)
+{
+    struct ht_thread *previous = ht_internal_begin();
+    ht_modules_refresh(true);
+    ht_internal_end(previous);
+}
+
+/* Before: what is loaded gets known, so that it can be named after it is gone. After: what has
+ * gone is closed, its frames die and remembered stacks are void. */
+EXPORT int dlclose(void *handle)
+{
+    static int (*real)(void *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "dlclose");
+    if (ht_self->busy == HT_INTERNAL || !ht_boot())
+        return real(handle);
+    refresh_modules();
+    int result = real(handle);
+    refresh_modules();
+    return result;
+}
+
+EXPORT int unshare(int flags)
+{
+    ht_monitor_pause();
+    int result = (int)syscall(SYS_unshare, flags);
+    ht_monitor_resume();
+    return result;
+}
+
+EXPORT int setns(int fd, int type)
+{
+    ht_monitor_pause();
+    int result = (int)syscall(SYS_setns, fd, type);
+    ht_monitor_resume();
+    return result;
+}

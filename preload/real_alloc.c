@@ -1,0 +1,165 @@
+#include "real_alloc.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+
+#include "raw_io.h"
+
+struct ht_real ht_real;
+
+/* ---- bootstrap arena ---------------------------------------------------------------------------
+ */
+
+#define BOOTSTRAP_SIZE (64 << 10)
+
+static char bootstrap[BOOTSTRAP_SIZE] __attribute__((aligned(4096)));
+static _Atomic size_t bootstrap_used;
+
+/* Two words before each block: its size, and 0 where glibc keeps a chunk's size, so that the block
+ * is never taken for a sealed one. */
+struct bootstrap_head {
+    size_t size;
+    size_t zero;
+};
+
+void *ht_bootstrap_alloc(size_t size, size_t alignment)
+{
+    if (alignment < 16)
+        alignment = 16;
+    if (size > BOOTSTRAP_SIZE || alignment > BOOTSTRAP_SIZE)
+        return NULL;
+    size_t used = bootstrap_used, start, end;
+    do {
+        start = (used + sizeof(struct bootstrap_head) + alignment - 1) & ~(alignment - 1);
+        end = start + ((size + 15) & ~(size_t)15);
+        if (end > BOOTSTRAP_SIZE)
+            return NULL;
+    } while (!__atomic_compare_exchange_n(&bootstrap_used, &used, end, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    struct bootstrap_head *head = (struct bootstrap_head *)(bootstrap + start) - 1;
+    head->size = size;
+    return bootstrap + start;
+}
+
+bool ht_bootstrap_owns(const void *block)
+{
+    return (uintptr_t)block - (uintptr_t)bootstrap < BOOTSTRAP_SIZE;
+}
+
+size_t ht_bootstrap_usable(const void *block)
+{
+    return ((const struct bootstrap_head *)block - 1)->size;
+}
+
+/* ---- look-up ------------------------------------------------------------------------------------
+ */
+
+static enum { UNRESOLVED, RESOLVING, RESOLVED } stage;
+
+/* ISO C has no conversion from void * to a function pointer; POSIX promises that this works. */
+#define LOOK_UP(handle, name) (*(void **)&ht_real.name = dlsym(handle, #name))
+
+static bool in_library(const void *function, const char *name)
+{
+    Dl_info info;
+    if (!function || !dladdr(function, &info) || !info.dli_fname)
+        return false;
+    const char *slash = strrchr(info.dli_fname, '/');
+    const char *base = slash ? slash + 1 : info.dli_fname;
+    return strncmp(base, name, strlen(name)) == 0;
+}
+
+/* Whether usable sizes read in front of blocks agree with what the allocator says of them. */
+static bool chunk_layout_holds(void)
+{
+    static const size_t sizes[] = {0, 1, 24, 25, 40, 100, 1000, 5000, 70000, 200000, 40 << 20};
+    if (!in_library((void *)ht_real.malloc, "libc.so") ||
+        !in_library((void *)ht_real.malloc_usable_size, "libc.so"))
+        return false;
+    for (unsigned i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        size_t size = sizes[i / 2];
+        void *p = i % 2 ? ht_real.memalign(256, size) : ht_real.malloc(size);
+        if (!p)
+            continue;
+        size_t word = ((size_t *)p)[-1];
+        size_t usable = (word & ~(size_t)7) - (word & 2 ? 16 : 8);
+        bool same = usable == ht_real.malloc_usable_size(p) && usable >= size;
+        ht_real.free(p);
+        if (!same)
+            return false;
+    }
+    return true;
+}
+
+bool ht_real_resolve(void)
+{
+    if (stage == RESOLVED)
+        return true;
+    if (stage == RESOLVING)
+        return false;
+    int saved = errno;
+    stage = RESOLVING;
+#define X(name, result, parameters) LOOK_UP(RTLD_NEXT, name);
+    HT_REAL_FUNCTIONS(X)
+#undef X
+    stage = RESOLVED;
+    ht_real.chunk_layout_known = chunk_layout_holds();
+    errno = saved;
+    return true;
+}
+
+/* Our own definitions, to tell them from others'. */
+#define X(name, result, parameters) result name parameters;
+HT_REAL_OPERATORS(X)
+#undef X
+
+static bool is_runtime_or_allocator(const void *operator_address)
+{
+    static const char *const runtimes[] = {"libstdc++.", "libc++.", "libc++abi."};
+    for (unsigned i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
+        if (in_library(operator_address, runtimes[i]))
+            return true;
+    Dl_info allocator, owner;
+    return dladdr(operator_address, &owner) && dladdr((void *)ht_real.malloc, &allocator) &&
+           owner.dli_fbase == allocator.dli_fbase;
+}
+
+/* A C++ runtime that came in with a plugin is not in the scope that RTLD_NEXT searches. */
+static void *find_operator(const char *name)
+{
+    void *found = dlsym(RTLD_NEXT, name);
+    static const char *const runtimes[] = {"libstdc++.so.6", "libc++.so.1"};
+    for (unsigned i = 0; !found && i < sizeof runtimes / sizeof *runtimes; i++) {
+        void *handle = dlopen(runtimes[i], RTLD_LAZY | RTLD_NOLOAD);
+        if (handle) {
+            found = dlsym(handle, name);
+            dlclose(handle);
+        }
+    }
+    return found;
+}
+
+void ht_real_late(void)
+{
+    int saved = errno;
+    void *ours, *defined;
+#define X(name, result, parameters)                                                                \
+    if (!ht_real.name)                                                                             \
+        *(void **)&ht_real.name = find_operator(#name);                                            \
+    ours = (void *)name;                                                                           \
+    defined = dlsym(RTLD_DEFAULT, #name);                                                          \
+    if (defined && defined != ours && !is_runtime_or_allocator(defined))                           \
+        ht_real.operators_foreign = true;                                                          \
+    if (ht_real.name && !is_runtime_or_allocator((void *)ht_real.name))                            \
+        ht_real.operators_foreign = true;
+    HT_REAL_OPERATORS(X)
+#undef X
+    Dl_info allocator, owner;
+    ht_real.operators_of_allocator = ht_real._Znwm && dladdr((void *)ht_real._Znwm, &owner) &&
+                                     dladdr((void *)ht_real.malloc, &allocator) &&
+                                     owner.dli_fbase == allocator.dli_fbase;
+    ht_real.operators_known = true;
+    errno = saved;
+}

@@ -1,0 +1,37 @@
+#include "site_table.h"
+
+struct ht_intern ht_sites = {
+    .stride = 1,
+    .segments = {{.base = HT_SITE_BASE, .size = HT_SITE_SEGMENT_0},
+                 {.base = HT_SITE_BASE + HT_SITE_SEGMENT_0, .size = HT_SITE_SEGMENT_1},
+                 {.base = HT_SITE_BASE + HT_SITE_SEGMENT_0 + HT_SITE_SEGMENT_1,
+                  .size = HT_SITE_SEGMENT_2}},
+};
+_Static_assert(HT_SITE_LIMIT < 1u << 20, "a site id fits the seal");
+
+uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
+{
+    uint32_t frame = ht_intern(&ht_frames, pc, true);
+    if (frame == HT_INTERN_FULL)
+        return ht_site_intern(HT_INTERN_FULL, tag);
+    return ht_site_intern(ht_stack_push(HT_STACK_FALLBACK, frame), tag);
+}
+
+bool ht_site_begin(void)
+{
+    return ht_totals_lay(HT_RANGE_TAGS) && ht_totals_lay(HT_RANGE_PROVISIONAL) &&
+           ht_totals_lay(HT_RANGE_SITES) && ht_intern_begin(&ht_frames) &&
+           ht_intern_begin(&ht_stacks) && ht_intern_begin(&ht_sites);
+}
+
+void ht_site_grow(void)
+{
+    ht_intern_grow(&ht_frames);
+    ht_intern_grow(&ht_stacks);
+    /* The totals of a segment must be there before any of its ids is. */
+    unsigned laid = ht_intern_segments(&ht_sites);
+    struct ht_intern_segment *last = &ht_sites.segments[laid - 1];
+    if (laid < HT_INTERN_SEGMENTS && last->used > last->size / 2 &&
+        ht_totals_lay(HT_RANGE_SITES + laid))
+        ht_intern_grow(&ht_sites);
+}

@@ -1,0 +1,583 @@
+#include "snapshot_write.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "aggregate.h"
+#include "frame_info.h"
+#include "heaptally/crc32c.h"
+#include "history.h"
+#include "internal_heap.h"
+#include "module_map.h"
+#include "options.h"
+#include "raw_io.h"
+#include "real_alloc.h"
+#include "site_table.h"
+#include "snapshot_file.h"
+
+#define BUFFER_FIRST     ((size_t)64 << 10)
+#define MAX_TICK_SITES   64u /* sites that one tick lists */
+#define STACK_LIMIT      (HT_STACK_ROOTS + 16384u + 131072u + 524288u)
+#define REWRITE_HEADROOM ((uint64_t)256 << 10)
+
+static struct ht_file file = {.fd = -1};
+static uint64_t start_realtime_ns, start_monotonic_ns;
+static uint64_t sequence, dropped_ticks;
+static bool dirty;   /* written since the last sync */
+static bool failing; /* the last write failed; said once, and the next tick lists everything */
+
+/* The records of one write. */
+static struct {
+    unsigned char *bytes;
+    size_t used, capacity;
+    bool failed; /* no memory: nothing of it is written */
+} buffer;
+
+static unsigned char *stacks_written; /* a bit for each stack id */
+
+/* ---- time and process ---------------------------------------------------------------------------
+ */
+
+static uint64_t now(clockid_t clock)
+{
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+uint64_t ht_now_ns(void)
+{
+    return now(CLOCK_MONOTONIC);
+}
+
+uint64_t ht_resident_bytes(void)
+{
+    char text[128];
+    unsigned long long size, resident;
+    if (ht_read_file("/proc/self/statm", text, sizeof text) <= 0 ||
+        sscanf(text, "%llu %llu", &size, &resident) != 2)
+        return HTL_UNKNOWN;
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* ---- building records ---------------------------------------------------------------------------
+ */
+
+static void *reserve(size_t size)
+{
+    if (buffer.failed)
+        return NULL;
+    if (buffer.used + size > buffer.capacity) {
+        size_t capacity = buffer.capacity ? buffer.capacity : BUFFER_FIRST;
+        while (capacity < buffer.used + size)
+            capacity *= 2;
+        unsigned char *larger = ht_heap_alloc(capacity, 16);
+        if (!larger) {
+            buffer.failed = true;
+            return NULL;
+        }
+        if (buffer.used)
+            memcpy(larger, buffer.bytes, buffer.used);
+        ht_heap_free(buffer.bytes);
+        buffer.bytes = larger;
+        buffer.capacity = capacity;
+    }
+    void *place = buffer.bytes + buffer.used;
+    memset(place, 0, size);
+    buffer.used += size;
+    return place;
+}
+
+static void put(const void *data, size_t size)
+{
+    void *place = reserve(size);
+    if (place)
+        memcpy(place, data, size);
+}
+
+static size_t begin_record(uint16_t type)
+{
+    size_t start = buffer.used;
+    struct htl_record_header header = {.type = type};
+    put(&header, sizeof header);
+    return start;
+}
+
+static void end_record(size_t start)
+{
+    if (buffer.failed)
+        return;
+    struct htl_record_header *header = (struct htl_record_header *)(buffer.bytes + start);
+    header->length = (uint32_t)(buffer.used - start - sizeof *header);
+    header->crc = htl_crc32c(0, header, sizeof *header + header->length);
+    reserve(-buffer.used % HTL_ALIGNMENT);
+}
+
+static void put_header(void)
+{
+    const struct ht_module *program = ht_module(0);
+    const char *exe = program && program->unwind.file.path ? program->unwind.file.path : "";
+    struct utsname system = {.nodename = ""};
+    uname(&system);
+    struct htl_file_header header = {
+        .version = HTL_VERSION,
+        .machine = EM_X86_64,
+        .pid = (uint32_t)getpid(),
+        .parent_pid = (uint32_t)getppid(),
+        .start_realtime_ns = start_realtime_ns,
+        .start_monotonic_ns = start_monotonic_ns,
+        .page_size = (uint32_t)sysconf(_SC_PAGESIZE),
+        .exe_length = (uint16_t)strlen(exe),
+        .host_length = (uint16_t)strlen(system.nodename),
+    };
+    memcpy(header.magic, HTL_MAGIC, sizeof header.magic);
+    size_t size = sizeof header + header.exe_length + header.host_length;
+    header.header_size = (uint32_t)((size + HTL_ALIGNMENT - 1) / HTL_ALIGNMENT * HTL_ALIGNMENT);
+    put(&header, sizeof header);
+    put(exe, header.exe_length);
+    put(system.nodename, header.host_length);
+    reserve(header.header_size - size);
+    if (!buffer.failed) {
+        struct htl_file_header *placed = (struct htl_file_header *)buffer.bytes;
+        placed->crc = htl_crc32c(0, placed, placed->header_size);
+    }
+}
+
+static void put_settings(void)
+{
+    size_t start = begin_record(HTL_SETTINGS);
+    char line[600];
+    int length = snprintf(line, sizeof line, "version=%s\nallocator=%s\n", HEAPTALLY_VERSION,
+                          ht_real.chunk_layout_known ? "glibc" : "other");
+    put(line, (size_t)length);
+    for (unsigned id = 0; id < HT_OPTION_COUNT; id++) {
+        const char *text = ht_settings.text[id];
+        if (!text)
+            continue;
+        length = snprintf(line, sizeof line, "%s=", ht_options[id].name);
+        put(line, (size_t)length);
+        for (; *text; text++) { /* the items of a list stand on one line here */
+            char c = ht_option_is_separator(*text) ? ';' : *text;
+            put(&c, 1);
+        }
+        put("\n", 1);
+    }
+    end_record(start);
+}
+
+/* ---- dictionary: each entry before its first use ------------------------------------------------
+ */
+
+static void put_module(struct ht_module *module)
+{
+    if (!module || module->written)
+        return;
+    const struct module_file *from = &module->unwind.file;
+    const char *path = from->path ? from->path : "[vdso]";
+    struct htl_module record = {
+        .id = module->id,
+        .generation = module->generation,
+        .flags = module->flags,
+        .build_id_length = (uint16_t)from->build_id_length,
+        .path_length = (uint16_t)strlen(path),
+        .load_bias = module->unwind.load_bias,
+        .start = module->unwind.start,
+        .end = module->unwind.end,
+    };
+    size_t start = begin_record(HTL_MODULE);
+    put(&record, sizeof record);
+    put(from->build_id, record.build_id_length);
+    put(path, record.path_length);
+    end_record(start);
+    module->written = true;
+}
+
+static void put_tag(uint32_t tag)
+{
+    const struct ht_tag_entry *entry = ht_tag(tag);
+    struct ht_tag_view *view = ht_tag_view(tag);
+    if (!entry || view->named)
+        return;
+    struct htl_tag record = {.id = tag, .kind = entry->kind, .name_length = entry->length};
+    size_t start = begin_record(HTL_TAG);
+    put(&record, sizeof record);
+    put(entry->name, entry->length);
+    end_record(start);
+    view->named = true;
+}
+
+static void put_stack(uint32_t stack)
+{
+    uint32_t root = ht_stack_root(stack), count = 0;
+    if (stacks_written[stack / 8] & 1u << stack % 8)
+        return;
+    for (uint32_t node = stack; node >= HT_STACK_ROOTS; node = ht_stack_outer(node)) {
+        uint64_t info = ht_intern_slot(&ht_frames, ht_stack_frame(node))[2];
+        put_module(HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL);
+        count++;
+    }
+    struct htl_stack record = {
+        .id = stack,
+        .flags = root == HT_STACK_CUT     ? HTL_STACK_CUT
+                 : root == HT_STACK_WHOLE ? 0
+                                          : HTL_STACK_FALLBACK,
+        .frame_count = count,
+        .frame_size = sizeof(struct htl_frame),
+    };
+    size_t start = begin_record(HTL_STACK);
+    put(&record, sizeof record);
+    for (uint32_t node = stack; node >= HT_STACK_ROOTS; node = ht_stack_outer(node)) {
+        uint32_t id = ht_stack_frame(node);
+        uint64_t info = ht_intern_slot(&ht_frames, id)[2];
+        struct ht_module *module =
+            HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL;
+        struct htl_frame frame = {
+            .module = module ? module->id : HTL_NO_MODULE,
+            .offset = ht_frame_pc(id) - (module ? module->unwind.load_bias : 0),
+        };
+        put(&frame, sizeof frame);
+    }
+    end_record(start);
+    stacks_written[stack / 8] |= (unsigned char)(1u << stack % 8);
+}
+
+static void put_site(uint32_t site)
+{
+    struct ht_site_view *view = ht_site_view(site);
+    if (view->written_tag == view->tag && view->tag != 0)
+        return;
+    uint32_t stack = ht_site_stack(site);
+    put_stack(stack);
+    put_tag(view->tag);
+    struct htl_site record = {.id = site, .stack = stack, .tag = view->tag};
+    size_t start = begin_record(HTL_SITE);
+    put(&record, sizeof record);
+    end_record(start);
+    view->written_tag = view->tag;
+}
+
+/* After this the dictionary is written anew as it is used. */
+static void forget_dictionary(void)
+{
+    struct ht_module *module;
+    for (uint32_t id = 0; (module = ht_module(id)); id++)
+        module->written = false;
+    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
+        ht_tag_view(tag)->named = false;
+    memset(stacks_written, 0, STACK_LIMIT / 8 + 1);
+    for (uint32_t i = 0; i < ht_sums.site_count; i++)
+        ht_site_view(ht_sums.sites[i])->written_tag = 0;
+}
+
+/* ---- which sites a tick lists -------------------------------------------------------------------
+ */
+
+static uint32_t *chosen; /* room for all sites */
+static uint32_t chosen_count, chosen_capacity;
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* How much the file is behind on a site: by live bytes first, so that what grows slowly under much
+ * traffic comes up in the end. */
+static uint64_t behind(uint32_t site)
+{
+    const struct ht_site_view *view = ht_site_view(site);
+    uint64_t live = distance(ht_live_bytes(&view->now), ht_live_bytes(&view->written));
+    uint64_t traffic = view->now.allocated_bytes - view->written.allocated_bytes;
+    return live * 64 + traffic;
+}
+
+static int by_distance(const void *a, const void *b)
+{
+    uint64_t x = behind(*(const uint32_t *)a), y = behind(*(const uint32_t *)b);
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static bool is_reported(uint32_t site)
+{
+    const struct ht_site_view *view = ht_site_view(site);
+    return view->canonical == site && !ht_site_is_provisional(site) &&
+           (view->now.allocated_blocks || view->written.allocated_blocks) && view->tag != 0;
+}
+
+/* Chooses the sites to list; what does not fit is stated in the tick. */
+static void choose_sites(bool all, struct htl_tick *tick)
+{
+    if (chosen_capacity < ht_sums.site_count) {
+        ht_heap_free(chosen);
+        chosen = ht_heap_alloc(2 * ht_sums.site_count * sizeof *chosen, 16);
+        chosen_capacity = chosen ? 2 * ht_sums.site_count : 0;
+    }
+    chosen_count = 0;
+    for (uint32_t i = 0; chosen && i < ht_sums.site_count; i++) {
+        const struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        if (is_reported(ht_sums.sites[i]) &&
+            (all || memcmp(&view->now, &view->written, sizeof view->now) != 0))
+            chosen[chosen_count++] = ht_sums.sites[i];
+    }
+    if (all || chosen_count <= MAX_TICK_SITES)
+        return;
+    qsort(chosen, chosen_count, sizeof *chosen, by_distance);
+    for (uint32_t i = MAX_TICK_SITES; i < chosen_count; i++) {
+        const struct ht_site_view *view = ht_site_view(chosen[i]);
+        tick->left_out_bytes += view->now.allocated_bytes - view->written.allocated_bytes +
+                                view->now.freed_bytes - view->written.freed_bytes;
+    }
+    tick->left_out_sites = chosen_count - MAX_TICK_SITES;
+    chosen_count = MAX_TICK_SITES;
+}
+
+/* ---- ticks --------------------------------------------------------------------------------------
+ */
+
+static bool tag_changed(uint32_t tag)
+{
+    const struct ht_tag_view *view = ht_tag_view(tag);
+    return memcmp(&view->now, &view->written, sizeof view->now) != 0 ||
+           view->written_instantiations != ht_tag_instantiations(tag) ||
+           view->written_cycles != ht_tag_cycles(tag) || !view->named;
+}
+
+static void put_tag_figures(uint32_t tag)
+{
+    struct ht_tag_view *view = ht_tag_view(tag);
+    struct htl_tag_figures figures = {
+        .tag = tag,
+        .figures = view->now,
+        .low_bytes = view->low_bytes,
+        .peak_bytes = view->peak_bytes,
+        .instantiations = ht_tag_instantiations(tag),
+        .cycles = ht_tag_cycles(tag),
+    };
+    put(&figures, sizeof figures);
+    view->written = view->now;
+    view->written_instantiations = figures.instantiations;
+    view->written_cycles = figures.cycles;
+}
+
+static void put_site_figures(uint32_t site)
+{
+    struct ht_site_view *view = ht_site_view(site);
+    struct htl_site_figures figures = {.site = site, .figures = view->now};
+    put(&figures, sizeof figures);
+    view->written = view->now;
+}
+
+/* A TICK, or a SNAPSHOT if `all`, with the dictionary entries that it needs before it. */
+static void put_tick(bool all, uint32_t flags)
+{
+    struct htl_tick tick = {
+        .sequence = sequence,
+        .monotonic_ns = now(CLOCK_MONOTONIC),
+        .realtime_ns = now(CLOCK_REALTIME),
+        .flags = flags,
+        .rss_bytes = ht_resident_bytes(),
+        .total = ht_sums.total,
+        .fallback = ht_sums.fallback,
+        .foreign_frees = ht_oddities.foreign_frees,
+        .foreign_bytes = ht_oddities.foreign_bytes,
+        .suspected_overruns = ht_oddities.suspected_overruns,
+        .own_bytes = ht_heap_mapped(),
+        .dropped_ticks = dropped_ticks,
+        .truncated = ht_oddities.truncated,
+        .tag_size = sizeof(struct htl_tag_figures),
+        .site_size = sizeof(struct htl_site_figures),
+    };
+    static uint32_t tags[HT_TAGS];
+    for (uint32_t tag = 1; tag < HT_TAGS; tag++)
+        if (ht_tag_view(tag)->used && (all || tag_changed(tag)))
+            tags[tick.tag_count++] = tag;
+    choose_sites(all, &tick);
+    tick.site_count = chosen_count;
+    for (uint32_t i = 0; i < tick.tag_count; i++)
+        put_tag(tags[i]);
+    for (uint32_t i = 0; i < chosen_count; i++)
+        put_site(chosen[i]);
+    size_t start = begin_record(all ? HTL_SNAPSHOT : HTL_TICK);
+    put(&tick, sizeof tick);
+    for (uint32_t i = 0; i < tick.tag_count; i++)
+        put_tag_figures(tags[i]);
+    for (uint32_t i = 0; i < chosen_count; i++)
+        put_site_figures(chosen[i]);
+    end_record(start);
+}
+
+static void put_end(uint32_t reason)
+{
+    struct htl_end end = {now(CLOCK_MONOTONIC), now(CLOCK_REALTIME), reason, 0};
+    size_t start = begin_record(HTL_END);
+    put(&end, sizeof end);
+    end_record(start);
+}
+
+static void put_history(uint32_t subject)
+{
+    const struct ht_history *history = ht_history(subject);
+    if (!history)
+        return;
+    struct htl_history record = {
+        .subject = subject,
+        .point_count = history->count,
+        .point_size = sizeof *history->points,
+    };
+    size_t start = begin_record(HTL_HISTORY);
+    put(&record, sizeof record);
+    put(history->points, history->count * sizeof *history->points);
+    end_record(start);
+}
+
+/* ---- the file -----------------------------------------------------------------------------------
+ */
+
+/* Writes the buffer to `to` and empties it. */
+static bool flush(struct ht_file *to)
+{
+    int error = buffer.failed ? -ENOMEM : ht_file_append(to, buffer.bytes, buffer.used);
+    buffer.used = 0;
+    buffer.failed = false;
+    if (error == 0) {
+        dirty = true;
+        failing = false;
+        return true;
+    }
+    dropped_ticks++;
+    if (!failing)
+        ht_say("%s: cannot be written to (%s); the program goes on, ticks are dropped until it can",
+               to->path, strerror(-error));
+    failing = true;
+    forget_dictionary(); /* what was in the buffer is not in the file */
+    return false;
+}
+
+/* Writes the whole file anew from memory and puts it in place of the old one. */
+static void rewrite(void)
+{
+    struct ht_file fresh;
+    if (ht_file_create_beside(&fresh, &file) != 0)
+        return;
+    buffer.used = 0;
+    forget_dictionary();
+    put_header();
+    put_settings();
+    put_history(HTL_HISTORY_PROCESS);
+    for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
+        if (!ht_history(tag))
+            continue;
+        put_tag(tag);
+        put_history(tag);
+    }
+    put_tick(true, 0);
+    if (flush(&fresh) && ht_file_replace(&fresh, &file) == 0) {
+        file = fresh;
+    } else {
+        unlink(fresh.path);
+        ht_file_close(&fresh);
+        forget_dictionary();
+    }
+}
+
+static void add_to_histories(void)
+{
+    uint64_t t = ht_now_ns() - start_monotonic_ns, resident = ht_resident_bytes();
+    struct htl_history_point point = {
+        .t_ns = t,
+        .low_bytes = resident,
+        .high_bytes = resident,
+        .allocated_bytes = ht_sums.total.allocated_bytes,
+        .allocated_blocks = ht_sums.total.allocated_blocks,
+        .freed_blocks = ht_sums.total.freed_blocks,
+        .instantiations = HTL_UNKNOWN,
+        .cycles = HTL_UNKNOWN,
+    };
+    ht_history_add(HTL_HISTORY_PROCESS, &point);
+    for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
+        const struct ht_tag_view *view = ht_tag_view(tag);
+        if (!view->used)
+            continue;
+        point.low_bytes = view->low_bytes;
+        point.high_bytes = ht_live_bytes(&view->now);
+        point.allocated_bytes = view->now.allocated_bytes;
+        point.allocated_blocks = view->now.allocated_blocks;
+        point.freed_blocks = view->now.freed_blocks;
+        point.instantiations = ht_tag_instantiations(tag);
+        point.cycles = ht_tag_cycles(tag);
+        ht_history_add(tag, &point);
+    }
+}
+
+bool ht_snapshot_open(void)
+{
+    start_realtime_ns = now(CLOCK_REALTIME);
+    start_monotonic_ns = now(CLOCK_MONOTONIC);
+    sequence = dropped_ticks = 0;
+    if (!stacks_written && !(stacks_written = ht_heap_alloc(STACK_LIMIT / 8 + 1, 16)))
+        return false;
+    const char *pattern = ht_settings.text[HT_OPT_OUTPUT];
+    const struct ht_module *program = ht_module(0);
+    const char *name = program ? program->base : "unknown";
+    int error = ht_file_create(&file, pattern, name, start_realtime_ns);
+    if (error) {
+        ht_say("%s: cannot be created (%s); nothing is written. Name another file with --output",
+               pattern, strerror(-error));
+        return false;
+    }
+    if (ht_settings.given[HT_OPT_KEEP])
+        ht_file_prune(&file, pattern, name, ht_settings.value[HT_OPT_KEEP]);
+    forget_dictionary();
+    put_header();
+    put_settings();
+    return flush(&file);
+}
+
+void ht_snapshot_tick(bool final, uint32_t end_reason)
+{
+    sequence++;
+    add_to_histories();
+    if (file.path[0]) {
+        if (file.size + REWRITE_HEADROOM > ht_settings.value[HT_OPT_MAX_FILE])
+            rewrite();
+        put_tick(final || failing, final ? HTL_TICK_FINAL : 0);
+        if (final)
+            put_end(end_reason);
+        flush(&file);
+    }
+    ht_aggregate_tick_done();
+}
+
+void ht_snapshot_all(void)
+{
+    if (!file.path[0])
+        return;
+    put_tick(true, 0);
+    flush(&file);
+}
+
+void ht_snapshot_sync(void)
+{
+    if (dirty && file.fd >= 0)
+        fdatasync(file.fd);
+    dirty = false;
+}
+
+void ht_snapshot_forget(void)
+{
+    ht_file_close(&file);
+    file = (struct ht_file){.fd = -1};
+    buffer.used = 0;
+    dirty = failing = false;
+}
+
+const char *ht_snapshot_path(void)
+{
+    return file.path;
+}

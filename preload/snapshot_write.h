@@ -1,0 +1,45 @@
+/*
+ * Writing the snapshot file (heaptally/snapshot_format.h): one buffer, one write a tick, so that a
+ * process that is killed loses at most the tick it was in.
+ *
+ * The descriptor is kept at a high number, and before each write it is checked to be still our
+ * file: a program may close every descriptor it finds and open others. If it is gone, the file is
+ * opened again by name, and only the same file is accepted.
+ *
+ * A write that fails (no space, file size limit) is undone by truncating to the last whole record;
+ * the tick is dropped, counted, and the next one is tried in full. When the file nears its cap, a
+ * new one is written from memory (dictionary, thinned histories, all figures) and renamed over it.
+ *
+ * Threads: the monitor only, or who stands in for it.
+ */
+#ifndef HEAPTALLY_SNAPSHOT_WRITE_H
+#define HEAPTALLY_SNAPSHOT_WRITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Starts counting time and opens the file that the settings name. False, said once, where no place
+ * can be written to: then ticks go nowhere. */
+bool ht_snapshot_open(void);
+
+/* Appends a tick with what changed. `final`: all figures, and the end record with `reason`. */
+void ht_snapshot_tick(bool final, uint32_t end_reason);
+
+/* Appends all figures. */
+void ht_snapshot_all(void);
+
+/* fdatasync, where something was written since the last. */
+void ht_snapshot_sync(void);
+
+/* In the child of a fork: forgets the parent's file. */
+void ht_snapshot_forget(void);
+
+/* Path of the file, "" without one. */
+const char *ht_snapshot_path(void);
+
+/* Resident bytes of the process, HTL_UNKNOWN where it cannot be read. */
+uint64_t ht_resident_bytes(void);
+
+uint64_t ht_now_ns(void); /* CLOCK_MONOTONIC */
+
+#endif

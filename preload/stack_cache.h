@@ -1,0 +1,149 @@
+/*
+ * From an entry point to a site: the memo of this thread first, a walk by rules second.
+ *
+ * A memo record says: "called with this return address, at this stack pointer, under this tag,
+ * and the words at these places of the stack are these, then the site is this". The words are
+ * every return address of the stack, innermost first, and every saved frame pointer that a frame's
+ * CFA hangs on. Where all agree it is the same stack, by induction: the frames found so far are
+ * the same, so the next return address lies at the same place; that it also has the same value
+ * makes the next frame the same. The words are compared in this order and the comparison stops at
+ * the first that differs, since nothing is known of what is mapped beyond it.
+ *
+ *   record:  A  HT_MEMO_MARK | generation << 48 | return address
+ *            B  tag << 48 | stack pointer
+ *            C  uses_fp << 63 | word count << 32 | site
+ *           [F  frame pointer at entry, where uses_fp]
+ *            words: (distance from the stack pointer / 8 + 1) << 48 | value
+ *
+ * Records are written one after the other into a ring and found through an index by hash. An index
+ * entry may be out of date, but a record proves itself: bit 63 is set in A and in no other word
+ * that A is compared with, and as the ring is overwritten in order, a record whose A is whole is
+ * whole. `generation` is raised whenever a module goes away.
+ */
+#ifndef HEAPTALLY_STACK_CACHE_H
+#define HEAPTALLY_STACK_CACHE_H
+
+#include "arch.h"
+#include "capture_ring.h"
+#include "site_table.h"
+#include "unwind_rule.h"
+
+#define HT_MEMO_MARK       (UINT64_C(1) << 63)
+#define HT_MEMO_GENERATION 0x7fffu
+#define HT_MEMO_VALUE      ((UINT64_C(1) << HT_ADDRESS_BITS) - 1)
+#define HT_MEMO_MAX_WORDS  (4 + 2 * HT_MAX_DEPTH)
+
+/* How often a module went away; the memo's part of it is what HT_MEMO_GENERATION keeps. */
+extern uint64_t ht_generation;
+
+/* enum ht_stacks of heaptally/options.h. */
+extern int ht_stacks_mode;
+
+/* Walks the stack by rules, remembers what it found, asks the monitor where a rule is missing. The
+ * thread is HT_COUNTING. */
+uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
+
+static inline uint64_t ht_memo_a(uintptr_t pc)
+{
+    return HT_MEMO_MARK | ht_generation << HT_ADDRESS_BITS | pc;
+}
+
+static inline uint64_t ht_memo_b(uintptr_t sp, uint32_t tag)
+{
+    return (uint64_t)tag << HT_ADDRESS_BITS | sp;
+}
+
+static inline uint32_t *ht_memo_slot(struct ht_thread *thread, uint64_t a, uint64_t b)
+{
+    uint64_t hash = (a ^ b << 5) * UINT64_C(0x9E3779B97F4A7C15);
+    return &thread->memo_index[hash >> 40 & thread->memo_index_mask];
+}
+
+/* The site of an allocation under an explicit tag (0: none). The thread is HT_COUNTING. */
+static inline uint32_t ht_site_find(struct ht_thread *thread, ht_entry entry, uint32_t tag)
+{
+    uintptr_t sp = ht_entry_sp(entry);
+    uint64_t a = ht_memo_a(ht_entry_pc(entry)), b = ht_memo_b(sp, tag);
+    const uint64_t *record = thread->memo + *ht_memo_slot(thread, a, b);
+    if (__builtin_expect(record[0] != a || record[1] != b, 0))
+        return ht_site_walk(thread, entry, tag);
+    uint64_t c = record[2];
+    record += 3;
+    if ((int64_t)c < 0 && *record++ != ht_entry_fp(entry))
+        return ht_site_walk(thread, entry, tag);
+    for (const uint64_t *end = record + (c >> 32 & 0xffff); record < end; record++) {
+        uint64_t found = *(const uint64_t *)(sp + (*record >> HT_ADDRESS_BITS) * 8 - 8);
+        if (__builtin_expect((found ^ *record) << (64 - HT_ADDRESS_BITS) != 0, 0))
+            return ht_site_walk(thread, entry, tag);
+    }
+    return (uint32_t)c;
+}
+
+/* ---- one step of a walk, for the thread and for the monitor alike -------------------------------
+ */
+
+enum ht_step { HT_STEP_GOES_ON, HT_STEP_WHOLE, HT_STEP_CUT, HT_STEP_OUT_OF_REACH };
+
+/* Reads a word of the stack; false where the address is out of reach. */
+typedef bool ht_stack_reader(void *context, uintptr_t address, uintptr_t *word);
+
+/* Is told of every word that the step relied upon, in order: the return address, and words that
+ * led to it. `fp_used`: the walk's frame pointer was relied upon. */
+typedef void ht_stack_witness(void *context, uintptr_t address, uintptr_t word);
+
+struct ht_stepper {
+    ht_stack_reader *read;
+    ht_stack_witness *witness_word;
+    void (*witness_fp)(void *context); /* the frame pointer, as it is now, was relied upon */
+    void (*moved_fp)(void *context, uintptr_t address, uintptr_t value); /* it was restored from */
+    void *context;
+};
+
+/*
+ * Goes from a frame to its caller by `rule` (of a kind other than unknown or pending). Inlined
+ * with a constant stepper, so that the calls through it vanish.
+ */
+static inline __attribute__((always_inline)) enum ht_step
+ht_walk_step(struct ht_walk *walk, uint64_t packed, const struct ht_stepper *stepper)
+{
+    struct unwind_rule rule = unwind_rule_unpack(packed);
+    if (rule.kind == UNWIND_END)
+        return HT_STEP_WHOLE;
+    if (rule.kind != UNWIND_STEP)
+        return HT_STEP_CUT;
+    uintptr_t cfa = walk->sp;
+    if (rule.cfa_base != UNWIND_CFA_SP || rule.rbp_kind == UNWIND_RBP_AT_RBP) {
+        if (!walk->fp_known)
+            return HT_STEP_CUT;
+        stepper->witness_fp(stepper->context);
+    }
+    if (rule.cfa_base == UNWIND_CFA_RBP) {
+        cfa = walk->fp;
+    } else if (rule.cfa_base == UNWIND_CFA_RBP_DEREF) {
+        uintptr_t address = walk->fp + (intptr_t)rule.deref_offset;
+        if (!stepper->read(stepper->context, address, &cfa))
+            return HT_STEP_OUT_OF_REACH;
+        stepper->witness_word(stepper->context, address, cfa);
+    }
+    cfa += (intptr_t)rule.cfa_offset;
+    /* A frame lies above its callee's: anything else is a damaged stack or wrong information. */
+    if (cfa <= walk->sp || cfa % 8)
+        return HT_STEP_CUT;
+    if (rule.rbp_kind == UNWIND_RBP_UNKNOWN) {
+        walk->fp_known = false;
+    } else if (rule.rbp_kind != UNWIND_RBP_SAME) {
+        uintptr_t address =
+            (rule.rbp_kind == UNWIND_RBP_AT_CFA ? cfa : walk->fp) + (intptr_t)rule.rbp_offset;
+        if (!stepper->read(stepper->context, address, &walk->fp))
+            return HT_STEP_OUT_OF_REACH;
+        walk->fp_known = true;
+        stepper->moved_fp(stepper->context, address, walk->fp);
+    }
+    if (!stepper->read(stepper->context, cfa - 8, &walk->pc))
+        return HT_STEP_OUT_OF_REACH;
+    stepper->witness_word(stepper->context, cfa - 8, walk->pc);
+    walk->sp = cfa;
+    return walk->pc == 0 ? HT_STEP_WHOLE : HT_STEP_GOES_ON;
+}
+
+#endif

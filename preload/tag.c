@@ -1,0 +1,111 @@
+#include "tag.h"
+
+#include <string.h>
+
+#include "heaptally/snapshot_format.h"
+#include "internal_heap.h"
+
+#define MAX_TAGS_USED (HT_TAGS - HT_TAGS / 8) /* beyond, probing would become slow */
+
+static struct ht_tag_entry *entries; /* HT_TAGS of them */
+static _Atomic uint32_t used;
+static uint32_t other;
+
+bool ht_tag_begin(void)
+{
+    if (entries)
+        return true;
+    entries = ht_heap_alloc(HT_TAGS * sizeof *entries, 64);
+    if (entries)
+        other = ht_tag_intern("[other]", 7, HTL_TAG_OTHER);
+    return entries;
+}
+
+static uint32_t hash_of(const char *name, size_t length)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+    return hash;
+}
+
+/* Waits for another thread that is writing this entry. Bounded: the writer may be what this signal
+ * handler interrupted; then the name gets a second id. */
+static bool becomes_ready(struct ht_tag_entry *entry)
+{
+    for (int i = 0; i < 100000; i++)
+        if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 2)
+            return true;
+    return false;
+}
+
+static bool claim(struct ht_tag_entry *entry, const char *name, size_t length, uint32_t hash,
+                  uint16_t kind)
+{
+    uint32_t empty = 0;
+    if (!__atomic_compare_exchange_n(&entry->state, &empty, 1, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
+        return false;
+    entry->hash = hash;
+    entry->kind = kind;
+    entry->length = (uint16_t)length;
+    memcpy(entry->name, name, length);
+    __atomic_store_n(&entry->state, 2, __ATOMIC_RELEASE);
+    used++;
+    return true;
+}
+
+uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
+{
+    if (!entries || length == 0)
+        return 0;
+    if (length > HT_TAG_NAME_MAX) {
+        length = HT_TAG_NAME_MAX;
+        while (length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
+            length--; /* never in the middle of a UTF-8 character */
+    }
+    uint32_t hash = hash_of(name, length), index = hash % HT_TAGS;
+    for (unsigned probe = 0; probe < HT_TAGS; probe++, index = (index + 1) % HT_TAGS) {
+        if (index == 0)
+            continue;
+        struct ht_tag_entry *entry = &entries[index];
+        if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 0) {
+            if (used >= MAX_TAGS_USED) {
+                __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
+                return other;
+            }
+            if (claim(entry, name, length, hash, kind))
+                return index;
+        }
+        if (becomes_ready(entry) && entry->hash == hash && entry->length == length &&
+            memcmp(entry->name, name, length) == 0)
+            return index;
+    }
+    return other;
+}
+
+struct ht_tag_entry *ht_tag(uint32_t id)
+{
+    if (id == 0 || id >= HT_TAGS || __atomic_load_n(&entries[id].state, __ATOMIC_ACQUIRE) != 2)
+        return NULL;
+    return &entries[id];
+}
+
+static void count(uint32_t id, uint64_t *counter, uint32_t what)
+{
+    if (!(__atomic_load_n(&entries[id].counted, __ATOMIC_RELAXED) & what))
+        __atomic_fetch_or(&entries[id].counted, what, __ATOMIC_RELAXED);
+    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+void ht_tag_count_instantiation(uint32_t id)
+{
+    if (ht_tag(id))
+        count(id, &entries[id].instantiations, HT_TAG_COUNTS_INSTANTIATIONS);
+}
+
+void ht_tag_count_cycle(uint32_t id)
+{
+    if (ht_tag(id))
+        count(id, &entries[id].cycles, HT_TAG_COUNTS_CYCLES);
+}

@@ -1,0 +1,327 @@
+#include "tag_rules.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frame_info.h"
+#include "frame_table.h"
+#include "heaptally/snapshot_format.h"
+#include "internal_heap.h"
+#include "module_bytes.h"
+#include "module_map.h"
+#include "raw_io.h"
+#include "symbol_scan.h"
+#include "tag.h"
+
+#define MAX_RULES      512
+#define PATTERN_MAX    512
+#define RULES_FILE_MAX (64 << 10)
+
+enum rule_kind { BY_FUNCTION, BY_LIBRARY, BY_PROGRAM };
+
+struct rule {
+    enum rule_kind kind;
+    bool construct; /* counts instantiations; does not tag */
+    uint32_t tag;
+    char pattern[PATTERN_MAX];
+};
+
+static struct rule *rules;
+static unsigned rule_count;
+static bool names_needed;
+static uint32_t runtime_tag, anon_tag;
+static char *(*demangle)(const char *, char *, size_t *, int *);
+
+/* ---- reading rules ------------------------------------------------------------------------------
+ */
+
+static void add_rule(const char *item, size_t length, bool construct)
+{
+    size_t name;
+    if (!ht_option_split(item, length, &name) || length - name - 1 >= PATTERN_MAX) {
+        ht_say("%.*s: is not NAME=PATTERN; the rule is left out", (int)length, item);
+        return;
+    }
+    if (rule_count == MAX_RULES) {
+        ht_say("%.*s: more than %d rules; the rest is left out", (int)length, item, MAX_RULES);
+        return;
+    }
+    struct rule *rule = &rules[rule_count++];
+    const char *pattern = item + name + 1;
+    size_t pattern_length = length - name - 1;
+    rule->construct = construct;
+    rule->tag = ht_tag_intern(item, name, HTL_TAG_RULE);
+    if (pattern_length > 4 && strncmp(pattern, "lib:", 4) == 0)
+        rule->kind = BY_LIBRARY;
+    else if (pattern_length > 4 && strncmp(pattern, "exe:", 4) == 0)
+        rule->kind = BY_PROGRAM;
+    else
+        names_needed = true;
+    if (rule->kind != BY_FUNCTION) {
+        pattern += 4;
+        pattern_length -= 4;
+    }
+    memcpy(rule->pattern, pattern, pattern_length);
+    if (construct) /* counted from now on, also while it is 0 */
+        __atomic_fetch_or(&ht_tag(rule->tag)->counted, HT_TAG_COUNTS_INSTANTIATIONS,
+                          __ATOMIC_RELAXED);
+}
+
+static void add_list(const char *text, bool construct)
+{
+    const char *item;
+    size_t length;
+    while (text && (item = ht_option_next_item(&text, &length)))
+        add_rule(item, length, construct);
+}
+
+static void add_file(const char *path)
+{
+    char *text = ht_heap_alloc(RULES_FILE_MAX, 16);
+    long length = text ? ht_read_file(path, text, RULES_FILE_MAX) : -1;
+    if (length < 0) {
+        ht_say("%s: cannot be read; its tag rules are left out", path);
+        return;
+    }
+    for (char *line = text, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        line += strspn(line, " \t");
+        size_t end = strcspn(line, "\r");
+        while (end > 0 && (line[end - 1] == ' ' || line[end - 1] == '\t'))
+            end--;
+        if (end > 0 && line[0] != '#')
+            add_rule(line, end, false);
+    }
+    ht_heap_free(text);
+}
+
+void ht_rules_begin(const struct ht_settings *settings)
+{
+    runtime_tag = ht_tag_intern("[runtime]", 9, HTL_TAG_RUNTIME);
+    anon_tag = ht_tag_intern("[anon]", 6, HTL_TAG_ANON);
+    rules = ht_heap_alloc(MAX_RULES * sizeof *rules, 16);
+    if (!rules)
+        return;
+    add_list(settings->text[HT_OPT_TAG], false);
+    if (settings->text[HT_OPT_TAG_FILE])
+        add_file(settings->text[HT_OPT_TAG_FILE]);
+    add_list(settings->text[HT_OPT_CONSTRUCT], true);
+    const char *skip = settings->text[HT_OPT_TAG_SKIP], *item;
+    size_t length;
+    while (skip && (item = ht_option_next_item(&skip, &length)))
+        if (length > 4)
+            ht_modules_skip(item + 4, length - 4);
+}
+
+/* ---- matching frames ----------------------------------------------------------------------------
+ */
+
+static bool matches_name(const char *pattern, const char *name)
+{
+    if (!name[0])
+        return false;
+    if (fnmatch(pattern, name, 0) == 0)
+        return true;
+    if (strncmp(name, "_Z", 2) != 0)
+        return false;
+    if (!demangle)
+        *(void **)&demangle = dlsym(RTLD_DEFAULT, "__cxa_demangle");
+    int status = -1;
+    char *full = demangle ? demangle(name, NULL, NULL, &status) : NULL;
+    bool found = full && fnmatch(pattern, full, 0) == 0;
+    if (full && !found) {
+        char *parameters = strchr(full, '(');
+        if (parameters > full) {
+            *parameters = '\0';
+            found = fnmatch(pattern, full, 0) == 0;
+        }
+    }
+    free(full);
+    return found;
+}
+
+static bool matches(const struct rule *rule, const struct ht_module *module, const char *name)
+{
+    if (rule->kind == BY_FUNCTION)
+        return matches_name(rule->pattern, name);
+    if (rule->kind == BY_PROGRAM)
+        module = ht_module(0);
+    return module && (fnmatch(rule->pattern, module->base, 0) == 0 ||
+                      (module->soname[0] && fnmatch(rule->pattern, module->soname, 0) == 0));
+}
+
+/* Stores what is known of a frame now that its module and name are. */
+static void describe(uint32_t frame, const struct ht_module *module, const char *name)
+{
+    uint64_t info = HT_INFO_FINAL;
+    if (!module) {
+        info |= HT_INFO_NO_MODULE;
+    } else {
+        info |= module->id + 1;
+        info |= module->flags & HTL_MODULE_RUNTIME ? HT_INFO_RUNTIME : 0;
+        info |= module->flags & HTL_MODULE_SKIPPED ? HT_INFO_SKIPPED : 0;
+    }
+    bool tagged = false, constructs = false;
+    for (unsigned i = 0; i < rule_count; i++) {
+        if (rules[i].construct ? constructs : tagged)
+            continue;
+        if (!matches(&rules[i], module, name))
+            continue;
+        info |= (uint64_t)rules[i].tag << (rules[i].construct ? 28 : 16);
+        *(rules[i].construct ? &constructs : &tagged) = true;
+    }
+    __atomic_store_n(ht_intern_slot(&ht_frames, frame) + 2, info, __ATOMIC_RELEASE);
+}
+
+/* ---- batches: one pass over a module's symbols serves many frames
+ * -------------------------------- */
+
+#define BATCH 64
+
+static struct {
+    const struct ht_module *module;
+    unsigned count;
+    uint32_t frames[BATCH];
+    struct symbol_request requests[BATCH];
+    char names[BATCH][SYMBOL_SCAN_NAME];
+} * batch;
+
+static void finish_batch(void)
+{
+    if (batch->count == 0)
+        return;
+    if (symbol_scan(&batch->module->unwind.file, batch->requests, batch->count) != 0)
+        for (unsigned i = 0; i < batch->count; i++)
+            batch->names[i][0] = '\0';
+    for (unsigned i = 0; i < batch->count; i++)
+        describe(batch->frames[i], batch->module, batch->names[i]);
+    batch->count = 0;
+}
+
+static void put_in_batch(uint32_t frame, const struct ht_module *module)
+{
+    if (batch->count == BATCH || batch->module != module)
+        finish_batch();
+    batch->module = module;
+    unsigned i = batch->count++;
+    batch->frames[i] = frame;
+    batch->names[i][0] = '\0';
+    batch->requests[i] = (struct symbol_request){
+        .vaddr = ht_frame_pc(frame) - 1 - module->unwind.load_bias,
+        .name = batch->names[i],
+        .capacity = sizeof batch->names[i],
+    };
+}
+
+/* The module of a frame: as noted when it went away, else by address. */
+static const struct ht_module *module_of(uint64_t info, uint64_t pc)
+{
+    if (HT_INFO_HAS_MODULE(info))
+        return ht_module(HT_INFO_MODULE(info));
+    return ht_module_of((uintptr_t)(pc & ~HT_FRAME_DEAD));
+}
+
+static void each_new_frame(void (*visit)(uint32_t frame, const struct ht_module *module))
+{
+    for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
+        struct ht_intern_segment *segment = &ht_frames.segments[s];
+        for (uint32_t i = 0; i < segment->size; i++) {
+            uint64_t *slot = segment->slots + (size_t)i * ht_frames.stride;
+            uint64_t pc = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+            uint64_t info = __atomic_load_n(slot + 2, __ATOMIC_ACQUIRE);
+            if (pc && !(info & HT_INFO_FINAL))
+                visit(segment->base + i, module_of(info, pc));
+        }
+    }
+}
+
+static bool module_missing;
+
+/* Notes modules, so that a frame is not lost when its module goes, and sees whether any is new. */
+static void note_module(uint32_t frame, const struct ht_module *module)
+{
+    if (module)
+        ht_frame_info_set_module(ht_intern_slot(&ht_frames, frame) + 2, module->id);
+    else
+        module_missing = true;
+}
+
+/* Frames stand in the table in no order: modules are taken one after the other. */
+static const struct ht_module *wanted;
+
+static void describe_if_wanted(uint32_t frame, const struct ht_module *module)
+{
+    if (module && module != wanted && names_needed)
+        return;
+    if (!module || !names_needed)
+        describe(frame, module, "");
+    else
+        put_in_batch(frame, module);
+}
+
+void ht_rules_describe_frames(void)
+{
+    static uint32_t described; /* frames in the table when last looked at */
+    uint32_t used = 0;
+    for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++)
+        used += ht_frames.segments[s].used;
+    if (used == described)
+        return;
+    if (!batch && names_needed && !(batch = ht_heap_alloc(sizeof *batch, 16)))
+        return;
+    module_missing = false;
+    ht_modules_refresh(false);
+    each_new_frame(note_module);
+    if (module_missing)
+        ht_modules_refresh(true);
+    wanted = NULL;
+    if (!names_needed) {
+        each_new_frame(describe_if_wanted);
+    } else {
+        for (uint32_t id = 0; (wanted = ht_module(id)); id++)
+            each_new_frame(describe_if_wanted);
+        finish_batch();
+    }
+    described = used;
+}
+
+/* ---- stacks -------------------------------------------------------------------------------------
+ */
+
+static uint64_t info_of(uint32_t stack)
+{
+    uint64_t *slot = ht_intern_slot(&ht_frames, ht_stack_frame(stack));
+    return __atomic_load_n(slot + 2, __ATOMIC_ACQUIRE);
+}
+
+uint32_t ht_rules_tag(uint32_t stack)
+{
+    uint32_t by_default = 0, skipped = 0;
+    for (; stack >= HT_STACK_ROOTS; stack = ht_stack_outer(stack)) {
+        uint64_t info = info_of(stack);
+        if (HT_INFO_RULE(info))
+            return HT_INFO_RULE(info);
+        const struct ht_module *module =
+            HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL;
+        if (by_default || (info & HT_INFO_RUNTIME))
+            continue;
+        if (!module)
+            by_default = anon_tag;
+        else if (!(info & HT_INFO_SKIPPED))
+            by_default = module->default_tag;
+        else if (!skipped)
+            skipped = module->default_tag;
+    }
+    return by_default ? by_default : skipped ? skipped : runtime_tag;
+}
+
+uint32_t ht_rules_construct(uint32_t stack)
+{
+    return stack >= HT_STACK_ROOTS ? HT_INFO_CONSTRUCT(info_of(stack)) : 0;
+}

@@ -1,0 +1,34 @@
+/*
+ * Which tag a stack belongs to where no scope was open: by rule, else by default.
+ *
+ * Rules come from --tag, --tag-file and --construct as NAME=PATTERN. A pattern is a glob on
+ * function names (as in the symbol table, and demangled, with and without parameters), "lib:GLOB"
+ * on the module's file name or soname, or "exe:GLOB" on the program's file name. Frames are matched
+ * innermost first; within a frame the first rule in order wins.
+ *
+ * The default tag is the innermost module that is neither runtime nor skipped; else the innermost
+ * that is skipped; else "[runtime]"; "[anon]" where code outside any module comes first.
+ *
+ * All of this is worked out once for each frame (frame_info.h), by the monitor.
+ */
+#ifndef HEAPTALLY_TAG_RULES_H
+#define HEAPTALLY_TAG_RULES_H
+
+#include <stdint.h>
+
+#include "options.h"
+
+/* Takes the rules from the settings; the texts must live for ever. Once, at start. */
+void ht_rules_begin(const struct ht_settings *settings);
+
+/* Finds out about every frame that is not final yet: module, names where a rule needs them. The
+ * monitor, or whoever stands in for it. */
+void ht_rules_describe_frames(void);
+
+/* The tag of a stack, all of whose frames are described. */
+uint32_t ht_rules_tag(uint32_t stack);
+
+/* The tag whose instantiations the blocks of this stack count, or 0. */
+uint32_t ht_rules_construct(uint32_t stack);
+
+#endif

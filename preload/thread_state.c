@@ -1,0 +1,145 @@
+#include "thread_state.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "counters.h"
+#include "internal_heap.h"
+
+/* The states that threads without one of their own point at; only `busy` is ever read. */
+struct ht_thread ht_unborn = {.busy = HT_UNBORN};
+static struct ht_thread ended = {.busy = HT_ENDED};
+static struct ht_thread beginning = {.busy = HT_BEGINNING};
+static struct ht_thread internal = {.busy = HT_INTERNAL};
+
+__thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) = &ht_unborn;
+struct ht_thread *ht_threads;
+
+/* The first threads of a process are its main loops: they get room for many stacks. The others
+ * stay, with everything, within one 56 KB block. */
+#define ROOMY_THREADS     4
+#define ROOMY_INDEX       8192u
+#define ROOMY_MEMO_WORDS  (28u << 10)
+#define MODEST_INDEX      1024u
+#define MODEST_MEMO_WORDS 3968u
+
+bool ht_main_thread_ended;
+static pthread_key_t farewell_key;
+static bool farewell_key_made;
+static _Atomic unsigned threads_made;
+
+/* Runs at the end of a thread, among the destructors of other libraries, which may allocate and
+ * free: so the state is given back only in the last round of destructors. */
+static void farewell(void *argument)
+{
+    struct ht_thread *thread = argument;
+    if (++thread->farewells < 4 && pthread_setspecific(farewell_key, thread) == 0)
+        return;
+    ht_self = &ended;
+    if (thread->tid == getpid())
+        ht_main_thread_ended = true;
+    thread->busy = HT_COUNTING;
+    ht_cells_evict_all(thread);
+    __atomic_store_n(&thread->taken, 0, __ATOMIC_RELEASE);
+}
+
+int ht_thread_setup(void)
+{
+    int error = farewell_key_made ? 0 : pthread_key_create(&farewell_key, farewell);
+    farewell_key_made = error == 0;
+    if (farewell_key_made && !ht_self->busy)
+        pthread_setspecific(farewell_key, ht_self);
+    return -error;
+}
+
+static struct ht_thread *recycle(void)
+{
+    struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
+    for (; thread; thread = thread->next) {
+        uint32_t free = 0;
+        if (!__atomic_load_n(&thread->taken, __ATOMIC_RELAXED) &&
+            __atomic_compare_exchange_n(&thread->taken, &free, 1, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return thread;
+    }
+    return NULL;
+}
+
+static struct ht_thread *make(void)
+{
+    bool roomy = threads_made++ < ROOMY_THREADS;
+    uint32_t index = roomy ? ROOMY_INDEX : MODEST_INDEX;
+    uint32_t words = roomy ? ROOMY_MEMO_WORDS : MODEST_MEMO_WORDS;
+    struct ht_thread *thread =
+        ht_heap_alloc(sizeof *thread + words * sizeof(uint64_t) + index * sizeof(uint32_t), 16);
+    if (!thread)
+        return NULL;
+    thread->memo = (uint64_t *)(thread + 1);
+    thread->memo_words = words;
+    thread->memo_index = (uint32_t *)(thread->memo + words);
+    thread->memo_index_mask = index - 1;
+    for (unsigned i = 0; i < HT_CELLS; i++)
+        thread->cells[i].site = HT_NO_SITE;
+    thread->taken = 1;
+    thread->next = __atomic_load_n(&ht_threads, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&ht_threads, &thread->next, thread, false, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+        ;
+    return thread;
+}
+
+bool ht_thread_begin(void)
+{
+    int saved = errno;
+    ht_self = &beginning;
+    struct ht_thread *thread = recycle();
+    if (!thread)
+        thread = make();
+    if (!thread) {
+        ht_self = &ended;
+        errno = saved;
+        return false;
+    }
+    thread->tag = 0;
+    thread->forbidden = 0;
+    thread->farewells = 0;
+    thread->stack_low = thread->stack_high = 0;
+    thread->wants_bounds = false;
+    thread->tid = (pid_t)syscall(SYS_gettid);
+    thread->thread_pointer = (uintptr_t)pthread_self();
+    if (farewell_key_made)
+        pthread_setspecific(farewell_key, thread);
+    thread->busy = 0;
+    ht_self = thread;
+    errno = saved;
+    return true;
+}
+
+struct ht_thread *ht_internal_begin(void)
+{
+    struct ht_thread *previous = ht_self;
+    ht_self = &internal;
+    return previous;
+}
+
+void ht_internal_end(struct ht_thread *previous)
+{
+    ht_self = previous;
+}
+
+void ht_thread_after_fork(void)
+{
+    ht_main_thread_ended = false;
+    for (struct ht_thread *thread = ht_threads; thread; thread = thread->next) {
+        if (thread == ht_self || !thread->taken)
+            continue;
+        if (thread->sequence & 1)
+            thread->sequence++;
+        ht_cells_evict_all(thread);
+        thread->taken = 0;
+    }
+    if (!ht_self->busy)
+        ht_self->tid = (pid_t)syscall(SYS_gettid);
+}

@@ -1,0 +1,108 @@
+/*
+ * What each thread keeps for itself, so that its malloc path shares nothing with other threads.
+ *
+ * A thread gets its state at its first allocation, from heaptally's own heap, and gives it back
+ * when it ends; states are recycled and never unmapped, so that the monitor may read any of them at
+ * any time. All states ever made stand in one list. Thread-local storage holds one pointer only.
+ *
+ * `busy` is how a thread, its signal handlers and its own internals keep out of each other's way.
+ * The malloc path tests it once; anything but 0 leads to a cold function:
+ *
+ *   0              the normal case
+ *   HT_COUNTING    this thread is inside the counting code: a signal handler that allocates now
+ *                  must not touch cells or memos and counts in the shared totals
+ *   HT_UNBORN      no state yet (ht_self points at the one shared ht_unborn)
+ *   HT_BEGINNING   the state is being made; allocations now are counted in the shared totals
+ *   HT_ENDED       the state was given back; what the thread still does goes to the shared totals
+ *   HT_INTERNAL    heaptally's own work: allocations come from its own heap, uncounted
+ *
+ * Every field is written by the owning thread alone, but for those marked otherwise.
+ */
+#ifndef HEAPTALLY_THREAD_STATE_H
+#define HEAPTALLY_THREAD_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum ht_busy {
+    HT_COUNTING = 1,
+    HT_UNBORN = 2,
+    HT_BEGINNING = 3,
+    HT_ENDED = 4,
+    HT_INTERNAL = 5,
+};
+
+/* The four monotonic figures of a site. What was freed comes first and is read first, so that a
+ * reader who is overtaken sees too much alive rather than less than nothing. */
+enum ht_figure {
+    HT_FREED_BYTES,
+    HT_FREED_BLOCKS,
+    HT_ALLOCATED_BYTES,
+    HT_ALLOCATED_BLOCKS,
+    HT_FIGURES,
+};
+
+#define HT_CELLS   512u /* a power of two */
+#define HT_NO_SITE UINT32_MAX
+
+/* One line of the write-combining table: the figures of `site` that are not yet in the totals. */
+struct ht_cell {
+    uint64_t figures[HT_FIGURES];
+    uint32_t site;
+    uint32_t unused;
+};
+_Static_assert(sizeof(struct ht_cell) == 40, "20 KB of cells a thread");
+
+struct ht_thread {
+    uint32_t busy;      /* enum ht_busy, or 0 */
+    uint32_t tag;       /* innermost open scope, 0 for none */
+    uint32_t sequence;  /* odd while a cell is being moved to the totals */
+    uint32_t forbidden; /* depth of open no-allocation scopes */
+
+    /* Remembered stacks, see stack_cache.h. */
+    uint32_t *memo_index; /* memo_index_mask + 1 positions in `memo` */
+    uint64_t *memo;
+    uint32_t memo_index_mask;
+    uint32_t memo_words; /* length of `memo` */
+    uint32_t memo_next;  /* where the next record goes */
+
+    uint32_t farewells; /* how often the end of the thread was announced */
+    pid_t tid;
+    uint32_t taken;           /* by compare-and-swap: 1 while a thread owns the state */
+    bool wants_bounds;        /* a capture had to end at its page */
+    uintptr_t stack_low;      /* the thread's own stack, where known, else both 0; */
+    uintptr_t stack_high;     /* stack_low is written last, by the owner or the monitor */
+    uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
+    struct ht_thread *next;   /* in the list of all states; never changes */
+
+    struct ht_cell cells[HT_CELLS];
+};
+
+extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec")));
+extern struct ht_thread ht_unborn;
+
+/* All states ever made: follow `next`. The list only grows, at its head. */
+extern struct ht_thread *ht_threads;
+
+/* The main thread has ended while others go on. */
+extern bool ht_main_thread_ended;
+
+/* Prepares for threads to come and end. Once, at start. 0 or -errno. */
+int ht_thread_setup(void);
+
+/*
+ * Makes the state of the calling thread: true and ht_self set, or false and ht_self is at
+ * HT_ENDED, where counting goes on in the shared totals. May map memory and take the internal
+ * heap's lock; keeps errno.
+ */
+bool ht_thread_begin(void);
+
+/* Marks heaptally's own work on the calling thread: returns what ht_internal_end must get. */
+struct ht_thread *ht_internal_begin(void);
+void ht_internal_end(struct ht_thread *previous);
+
+/* In the child of a fork: all other threads are gone; moves what they counted to the totals. */
+void ht_thread_after_fork(void);
+
+#endif

@@ -1,0 +1,113 @@
+#include "unwind.h"
+
+#include <string.h>
+
+#include "module_bytes.h"
+#include "module_map.h"
+#include "raw_io.h"
+#include "stack_cache.h"
+
+bool ht_unwind_begin(void)
+{
+    int error = unwind_rule_open();
+    if (error)
+        ht_say("libunwind-x86_64.so.8 cannot be used (%s): call sites are the immediate caller "
+               "only; install libunwind8",
+               strerror(-error));
+    return error == 0;
+}
+
+/* The copy of a stack that a capture holds, as a stepper's context. */
+static bool read_copy(void *context, uintptr_t address, uintptr_t *word)
+{
+    const struct ht_capture *capture = context;
+    uintptr_t offset = address - capture->at.sp;
+    if (offset % 8 || offset + sizeof *word > capture->stack_bytes || offset > HT_CAPTURE_BYTES)
+        return false;
+    memcpy(word, capture->stack + offset, sizeof *word);
+    return true;
+}
+
+static void ignore_word(void *context, uintptr_t address, uintptr_t word)
+{
+    (void)context;
+    (void)address;
+    (void)word;
+}
+
+static void ignore_fp(void *context)
+{
+    (void)context;
+}
+
+/* Finds and publishes the rule of a frame; what is known already stays. */
+static uint64_t rule_of(uint32_t frame)
+{
+    uint64_t *slot = ht_frame_rule(frame), known = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    if (known != 0 && known != HT_RULE_PENDING)
+        return known;
+    uintptr_t pc = ht_frame_pc(frame);
+    struct ht_module *module = ht_module_of(pc);
+    if (!module) {
+        ht_modules_refresh(true);
+        module = ht_module_of(pc);
+    }
+    struct unwind_rule rule;
+    unwind_rule_find(module ? &module->unwind : NULL, pc, &rule);
+    uint64_t packed = unwind_rule_pack(&rule);
+    __atomic_store_n(slot, packed, __ATOMIC_RELEASE);
+    return packed;
+}
+
+/* Walks on to the end of the stack; the site, or the fallback where the copy does not reach. */
+static uint32_t resolve(struct ht_capture *capture)
+{
+    const struct ht_stepper stepper = {read_copy, ignore_word, ignore_fp, ignore_word, capture};
+    struct ht_walk walk = capture->at;
+    uint32_t *frames = capture->frames;
+    unsigned count = capture->frame_count;
+    enum ht_step step;
+    for (;;) {
+        step = ht_walk_step(&walk, rule_of(frames[count - 1]), &stepper);
+        if (step != HT_STEP_GOES_ON || count == HT_MAX_DEPTH)
+            break;
+        uint32_t frame = ht_intern(&ht_frames, walk.pc, true);
+        if (frame == HT_INTERN_FULL)
+            return capture->fallback;
+        frames[count++] = frame;
+    }
+    if (step == HT_STEP_OUT_OF_REACH)
+        return capture->fallback;
+    uint32_t root = step == HT_STEP_WHOLE ? HT_STACK_WHOLE : HT_STACK_CUT;
+    return ht_site_intern(ht_stack_intern(root, frames, count), capture->tag);
+}
+
+unsigned ht_unwind_drain(ht_unwind_done *done)
+{
+    unsigned drained = 0;
+    for (unsigned i = 0; ht_captures && i < HT_CAPTURE_SLOTS; i++) {
+        struct ht_capture *capture = &ht_captures[i];
+        if (__atomic_load_n(&capture->state, __ATOMIC_ACQUIRE) != HT_CAPTURE_READY)
+            continue;
+        if (drained++ == 0)
+            ht_modules_refresh(false);
+        done(capture->provisional, resolve(capture));
+        capture->provisional = 0;
+        __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+    }
+    return drained;
+}
+
+void ht_unwind_stock(uint32_t (*take)(void))
+{
+    for (unsigned i = 0; ht_captures && i < HT_CAPTURE_SLOTS; i++) {
+        struct ht_capture *capture = &ht_captures[i];
+        uint32_t free = HT_CAPTURE_FREE;
+        if (capture->provisional ||
+            !__atomic_compare_exchange_n(&capture->state, &free, HT_CAPTURE_FILLING, false,
+                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            continue;
+        capture->provisional = take();
+        __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+    }
+}
