@@ -73,6 +73,15 @@ static const char *mb(double value)
     return value > 0 && value < 0.005 ? "<0.01" : ht_grouped_real(value, 2);
 }
 
+/* "0.0", "<0.1", "12.3": of a share in percent; "-" where there is no whole. */
+static const char *percent(uint64_t part, uint64_t whole)
+{
+    double share = whole ? 100 * (double)part / (double)whole : NAN;
+    if (isnan(share))
+        return "-";
+    return share > 0 && share < 0.05 ? "<0.1" : ht_grouped_real(share, 1);
+}
+
 static char *mb_of(uint64_t bytes)
 {
     return bytes == HTL_UNKNOWN ? ht_format("unknown")
@@ -365,26 +374,29 @@ static void write_table(const struct page *page)
 
 /* ---- call sites ------------------------------------------------------------------------------ */
 
+/* "      FUNCTION      PLACE" in two columns; the place alone where the function is not known. */
 static void write_frame(const struct page *page, const struct ht_frame *frame,
                         const struct ht_function *function)
 {
-    enum { INDENT = 6 };
+    enum { INDENT = 6, GAP = 2 };
+    size_t room = page->width - INDENT, column = room / 2;
     char *place = place_text(frame, function);
     char *where = ht_format("%s%s", place, function->inlined ? ", inlined" : "");
-    char *short_where = ht_elide(where, page->width / 2);
-    size_t room = page->width - INDENT - 2 - ht_columns(short_where);
-    char *name = ht_elide(function->name ? function->name : "?", room);
-    size_t column = page->width / 2 - INDENT, used = ht_columns(name);
-    fprintf(page->out, "%*s%s%*s  ", INDENT, "", name, used < column ? (int)(column - used) : 0,
-            "");
-    size_t left = page->width - INDENT - 2 - (used < column ? column : used);
-    char *fitting = ht_elide(short_where, left);
-    fprintf(page->out, "%s\n", fitting);
+    char *short_where = ht_elide(where, function->name ? column - GAP : room);
+    if (function->name) {
+        char *name = ht_elide(function->name, room - GAP - ht_columns(short_where));
+        size_t used = ht_columns(name), at = room - ht_columns(short_where);
+        at = at < column ? at : column;
+        fprintf(page->out, "%*s%s%*s", INDENT, "", name, (int)(used + GAP < at ? at - used : GAP),
+                "");
+        free(name);
+    } else {
+        fprintf(page->out, "%*s", INDENT, "");
+    }
+    fprintf(page->out, "%s\n", short_where);
     free(place);
     free(where);
     free(short_where);
-    free(name);
-    free(fitting);
 }
 
 static void write_stack(const struct page *page, const struct ht_stack *stack)
@@ -411,8 +423,9 @@ static void write_stack(const struct page *page, const struct ht_stack *stack)
 static void write_sites(const struct page *page, const struct ht_controller *c)
 {
     const struct ht_tag *tag = c->tag;
-    char *name = ht_elide(tag->name, page->width / 2);
-    fprintf(page->out, "\n%s: where its live bytes were allocated\n", name);
+    static const char heading[] = ": where its live bytes were allocated";
+    char *name = ht_elide(tag->name, page->width - strlen(heading));
+    fprintf(page->out, "\n%s%s\n", name, heading);
     free(name);
     for (size_t i = 0; i < tag->site_count && tag->sites[i]->live_bytes > 0; i++) {
         const struct ht_site *site = tag->sites[i];
@@ -421,11 +434,14 @@ static void write_sites(const struct page *page, const struct ht_controller *c)
                     ht_counted(tag->site_count - i, "call site"));
             break;
         }
-        double share =
-            tag->live_bytes ? 100 * (double)site->live_bytes / (double)tag->live_bytes : NAN;
+
+        char *figures = ht_format("%s in %s (%s %%)", ht_counted(site->live_bytes, "byte"),
+                                  ht_counted(site->live_blocks, "block"),
+                                  percent(site->live_bytes, tag->live_bytes));
         begin_colour(page, BOLD);
-        fprintf(page->out, "    %s in %s (%s %%)\n", ht_counted(site->live_bytes, "byte"),
-                ht_counted(site->live_blocks, "block"), ht_grouped_real(share, 1));
+        fputs("    ", page->out);
+        ht_print_folded(page->out, figures, page->width, 4, 4);
+        free(figures);
         end_colour(page, BOLD);
         write_stack(page, site->stack);
     }
@@ -490,14 +506,11 @@ static void write_counting_quality(const struct page *page)
     if (!p->has_tick)
         return;
     const struct htl_figures *f = &last->fallback;
-    double share = last->total.allocated_bytes
-                       ? 100 * (double)f->allocated_bytes / (double)last->total.allocated_bytes
-                       : 0;
     uint64_t live = f->allocated_bytes > f->freed_bytes ? f->allocated_bytes - f->freed_bytes : 0;
     labelled(page, "fallback",
              ht_format("%s (%s %% of all allocated, %s live) known by return address or tag only",
-                       ht_counted(f->allocated_bytes, "byte"), ht_grouped_real(share, 1),
-                       ht_grouped(live)));
+                       ht_counted(f->allocated_bytes, "byte"),
+                       percent(f->allocated_bytes, last->total.allocated_bytes), ht_grouped(live)));
     labelled(page, "foreign",
              ht_format("%s of blocks never seen, %s", ht_counted(last->foreign_frees, "free"),
                        ht_counted(last->foreign_bytes, "byte")));

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""The report for people: golden files, widths, colours, what comes first.
+
+`test_text.py --renew` writes the golden files anew; look at the difference before keeping it.
+"""
+import os
+import pty
+import re
+import sys
+import unicodedata
+
+import driver
+import htl
+from htl import MB
+
+RENEW = "--renew" in sys.argv
+if RENEW:
+    sys.argv.remove("--renew")
+
+
+def width_of(line):
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+               for c in line)
+
+
+def killed():
+    """Killed within a run: no END, sites that were not listed, a torn record, lost detail."""
+    f = htl.File(exe="/opt/robot/bin/arm", host="")
+    f.module(1, "/nonexistent/arm").tag(1, "planner").tag(2, "gripper").stack(1, [(1, 64)])
+    f.site(1, 1, 1)
+    f.snapshot(1, rss=10 * MB, tags={1: dict(allocated=(3 * MB, 3))},
+               sites={1: dict(allocated=(3 * MB, 3))})
+    f.tick(2, rss=12 * MB, tags={1: dict(allocated=(5 * MB, 5))}, left_out=(1, 2 * MB), dropped=1,
+           truncated=2, own=700000)
+    f.data += b"\x06\0\0\0\xff\0\0\0"
+    return f
+
+
+def hostile():
+    """Names and numbers at their limits."""
+    f = htl.File(exe="/very" * 60, host="h" * 200)
+    f.settings(leak_threshold="0.001")
+    f.module(1, "/nonexistent/" + "longmodule" * 20 + "\x1b[2J.so")
+    f.tag(1, "контроллер-" * 5).tag(2, "x" * 127).tag(3, "\x1b]0;evil\x07").tag(4, "控制器" * 12)
+    f.stack(1, [(1, 2**63)] * 30).stack(2, [(htl.NO_MODULE, 2**64 - 1)])
+    for i in range(1, 9):
+        f.site(i, 1 if i % 2 else 2, 1 + i % 4)
+    big = 2**60
+    f.snapshot(10**9, rss=big, own=big, foreign=(big, big), overruns=big,
+               tags={i: dict(allocated=(big, big), made=3) for i in (1, 2, 3, 4)},
+               sites={i: dict(allocated=(big, big)) for i in range(1, 9)})
+    return f
+
+
+class Text(driver.Case):
+    def golden(self, name, f, **more):
+        path = os.path.join(driver.SOURCE, "golden", name)
+        text = self.text(f.write(self.path("file.htl")), **more)
+        if RENEW:
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(text)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(text, file.read(), f"differs from golden/{name}")
+        return text
+
+    def test_golden(self):
+        self.golden("controllers-100.txt", htl.controllers())
+        self.golden("controllers-60.txt", htl.controllers(), COLUMNS="60")
+        self.golden("killed.txt", killed())
+        self.golden("empty.txt", htl.File())
+        self.golden("no-instantiations.txt", htl.File().tag(1, "pid").tick(
+            1, tags={1: dict(allocated=(3 * MB, 3))}).end(2))
+
+    def test_first_lines(self):
+        """The first lines name the worst, exact bytes and blocks, the rate, how far above the limit."""
+        first = "\n".join(self.text(htl.controllers().write(self.path("f.htl"))).split("\n")[:6])
+        for thing in ("classical", "20,480,000 bytes", "1,000 blocks", "20,480 bytes per instantiation",
+                      "19.53 MB per 1000", "above the limit ×19.5", "plant+0x1234"):
+            self.assertIn(thing, first)
+
+    def test_the_worst_is_by_rate_not_by_size(self):
+        f = htl.File().tag(1, "big and innocent").tag(2, "leaky")
+        f.tick(1, tags={1: dict(allocated=(500 * MB, 1)),
+                        2: dict(allocated=(20480 * 99, 99), made=99)}).end(1)
+        self.assertTrue(self.text(f.write(self.path("f.htl"))).startswith("leaky: 19.53 MB per 1000"))
+
+    def test_runtime_frames_are_not_blamed(self):
+        """The top site is named by the innermost frame outside of runtime modules."""
+        text = self.text(htl.controllers().write(self.path("f.htl")))
+        self.assertRegex(text, r"top site +plant\+0x1234")
+
+    def test_never_wider_than_the_terminal(self):
+        for make in (htl.controllers, killed, hostile, htl.File):
+            path = make().write(self.path("f.htl"))
+            for width in (60, 61, 72, 80, 100, 133, 200):
+                text = self.text(path, COLUMNS=str(width))
+                for line in text.splitlines():
+                    self.assertLessEqual(width_of(line), width, repr(line))
+            self.assertEqual(self.text(path, COLUMNS="20"), self.text(path, COLUMNS="60"))
+
+    def test_no_character_of_the_file_reaches_the_terminal_as_a_command(self):
+        text = self.text(hostile().write(self.path("f.htl")), COLUMNS="200")
+        self.assertEqual([c for c in text if unicodedata.category(c) == "Cc" and c != "\n"], [])
+        self.assertIn("…", text)
+
+    def test_columns_stand_below_each_other(self):
+        text = self.text(hostile().write(self.path("f.htl")), COLUMNS="100")
+        table = text[text.index("CONTROLLER"):].split("\n\n")[0].splitlines()
+        end = width_of(table[0][:table[0].index("LIVE BYTES") + len("LIVE BYTES")])
+        for row in table[1:]:
+            columns, cut = 0, ""
+            for c in row:
+                columns += width_of(c)
+                cut += c
+                if columns == end:
+                    break
+            self.assertRegex(cut, r"[0-9]$", row)
+
+    def on_terminal(self, path, **more):
+        pid, master = pty.fork()
+        if pid == 0:
+            os.execve(driver.COMMAND, [driver.COMMAND, "report", path],
+                      driver.environment(TERM="xterm", **more))
+        out = b""
+        while True:
+            try:
+                data = os.read(master, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            out += data
+        os.close(master)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        return out.decode()
+
+    def test_colours(self):
+        """Only on a terminal, and not where NO_COLOR is set to anything."""
+        path = htl.controllers().write(self.path("f.htl"))
+        self.assertIn("\x1b[31;1mclassical", self.on_terminal(path))
+        self.assertNotIn("\x1b", self.on_terminal(path, NO_COLOR="1"))
+        self.assertNotIn("\x1b", self.text(path))
+        self.assertEqual(re.sub(r"\x1b\[[0-9;]*m", "", self.on_terminal(path, COLUMNS="100")),
+                         self.text(path).replace("\n", "\r\n"))
+
+    def test_newest_file_of_the_directory(self):
+        self.one_line(self.heaptally("report"), 2, ".htl")
+        htl.File(pid=1).write(self.path("old.htl"))
+        htl.File(pid=2).write(self.path("new.htl"))
+        htl.File(pid=3).write(self.path("newest.other"))
+        os.utime(self.path("old.htl"), (1000, 1000))
+        os.utime(self.path("new.htl"), (2000, 2000))
+        self.assertIn("pid 2 ", self.heaptally("report").out)
+        os.utime(self.path("old.htl"), (3000, 3000))
+        self.assertIn("pid 1 ", self.heaptally("report").out)
+
+    def test_several_files(self):
+        """One that cannot be read is said, and the others are reported all the same."""
+        htl.File(pid=1).write(self.path("1.htl"))
+        htl.File(pid=2).write(self.path("2.htl"))
+        done = self.heaptally("report", "1.htl", "missing.htl", "2.htl")
+        self.assertEqual((done.returncode, len(done.err.splitlines())), (2, 1))
+        self.assertEqual(re.findall(r"==> (.*) <==", done.out), ["1.htl", "2.htl"])
+        self.assertEqual(re.findall(r"pid (\d+) ", done.out), ["1", "2"])
+
+
+class CommandLine(driver.Case):
+    def test_mistakes(self):
+        path = htl.File().write(self.path("f.htl"))
+        for argv, things in (([], ["--help"]), (["repotr", path], ["repotr", "'report'"]),
+                             (["xyzzy"], ["xyzzy", "--help"]), (["--versoin"], ["'--version'"]),
+                             (["help", "reprot"], ["'report'"]),
+                             (["report", "--fromat=json", path], ["--fromat=json", "'--format'"]),
+                             (["report", "--format"], ["--format", "value"]),
+                             (["report", "--format", "html", path], ["html", "text or json"]),
+                             (["report", "--help=x", path], ["--help", "no value"]),
+                             (["report", "-q", path], ["-q"]), (["report", "-o"], ["-o", "value"])):
+            with self.subTest(argv=argv):
+                self.one_line(self.heaptally(*argv), 2, *things)
+
+    def test_help(self):
+        for argv in (["--help"], ["help"], ["-h"], ["help", "run"], ["run", "--help"],
+                     ["help", "report"], ["report", "--help"], ["report", "x.htl", "-h"]):
+            done = self.heaptally(*argv)
+            self.assertEqual((done.returncode, done.err), (0, ""), argv)
+            self.assertIn("heaptally ", done.out)
+        self.assertIn("--format json", self.heaptally("help", "report").out)
+        self.assertRegex(self.heaptally("--version").out, r"^heaptally \d+\.\d+\.\d+\n$")
+
+
+if __name__ == "__main__":
+    driver.main()
