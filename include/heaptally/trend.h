@@ -83,6 +83,7 @@ struct ht_trend {
     struct ht_trend_settings settings;
     uint64_t first_ns, last_ns;
     uint64_t samples;
+    double needed;             /* seconds of run before the watch can say anything */
     double origin;             /* live bytes that count as 0 */
     enum ht_trend_fault fault; /* the first one seen */
     uint32_t cell_count;
@@ -151,6 +152,7 @@ static inline void ht_trend_init(struct ht_trend *t, const struct ht_trend_setti
     bool given = t->settings.warmup > 0;
     double warmup = given ? t->settings.warmup : HT_TREND_WARMUP;
     double evidence = warmup * (given ? HT_TREND_EVIDENCE_GIVEN : HT_TREND_EVIDENCE);
+    t->needed = warmup + evidence;
     ht_rules_init(&t->watch, warmup, evidence, warmup / 8, 2);
     t->cell_width = t->mark_spacing = t->settings.interval;
 }
@@ -164,7 +166,7 @@ static inline double ht_trend_elapsed(const struct ht_trend *t)
 /* Has the watch seen warm-up and evidence? */
 static inline bool ht_trend_watched(const struct ht_trend *t)
 {
-    return ht_trend_elapsed(t) >= t->watch.warmup + t->watch.evidence;
+    return ht_trend_elapsed(t) >= t->needed;
 }
 
 /* Keeps the floor of an evenly cut past; when there is no place left, cells merge in pairs. */
@@ -369,9 +371,8 @@ static inline void ht_trend_call_leak(const struct ht_trend *t, const struct ht_
     double since = INFINITY;
     ht_trend_call(out, HT_TREND_LEAK, stairs->leak ? HT_CAUSE_STAIRS : HT_CAUSE_SLOPE);
     if (stairs->leak) {
-        /* A rise is recorded when two windows agree on it. */
         double window = ht_rules_length(r, HT_STAIR_LEVEL);
-        since = ht_greater(stairs->start, stairs->rise[0].at - 2 * window);
+        since = ht_greater(stairs->start, stairs->first_rise - window);
         out->rises = stairs->rises;
         out->drawdown = stairs->drawdown;
     }
@@ -459,7 +460,7 @@ static inline void ht_trend_judge(const struct ht_trend *t, uint64_t now_ns, dou
                          : (double)(now_ns - t->first_ns) * 1e-9;
         ht_trend_call_full(t, &t->watch, now, room, out);
     } else if (question == HT_TREND_WATCH || t->settings.warmup > 0) {
-        ht_trend_call_short(t, t->watch.warmup + t->watch.evidence - elapsed, out);
+        ht_trend_call_short(t, t->needed - elapsed, out);
     } else if (ticks < least) {
         ht_trend_call_short(t, (least - ticks) * t->settings.interval, out);
         out->cause = HT_CAUSE_NEEDS_TICKS;

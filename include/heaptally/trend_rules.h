@@ -40,6 +40,7 @@ struct ht_staircase {
     double drawdown;    /* deepest fall of the floors below their highest before, bytes */
     double highest;     /* floor so far */
     double previous;    /* floor */
+    double first_rise;  /* of the episode, when */
     double last_rise;   /* when */
     double longest_gap; /* between two rises of the episode */
     uint32_t rises;     /* of the episode */
@@ -47,6 +48,7 @@ struct ht_staircase {
     uint32_t stride;    /* every stride-th rise is kept */
     uint8_t seen;       /* `highest` and `previous` are set */
     uint8_t begun;      /* the episode is */
+    uint8_t ended;      /* a leak was found in it and withdrawn */
     uint8_t leak;
     struct ht_floor rise[HT_RISES]; /* when, and the plateau after it */
 };
@@ -60,6 +62,19 @@ struct ht_slope {
     uint8_t leak;
 };
 
+/*
+ * The growth that was last called a leak, kept in mind until it is taken back. If most of it is
+ * freed again it was the rise of a cycle, longer than the evidence allowed for: from then on
+ * evidence must cover such a cycle, so that a false alarm is not repeated at every turn of it.
+ */
+struct ht_trial {
+    double start;     /* of the growth */
+    double foot, top; /* floors: at the start, highest since */
+    double top_at;    /* when it was highest */
+    uint32_t level;   /* window length of these floors */
+    uint32_t on;
+};
+
 struct ht_rules {
     double warmup, evidence, unit; /* seconds */
     uint32_t slope_level;          /* the slope rule uses this level and those above */
@@ -71,6 +86,7 @@ struct ht_rules {
     struct ht_floor_ring level[HT_LEVELS];
     struct ht_staircase stairs;
     struct ht_slope slope;
+    struct ht_trial trial;
 };
 
 /* ---- staircase rule -------------------------------------------------------------------------- */
@@ -83,7 +99,7 @@ static inline void ht_stairs_begin(struct ht_staircase *s, double now, double fl
     s->stride = 1;
     s->longest_gap = 0;
     s->begun = 1;
-    s->leak = 0;
+    s->leak = s->ended = 0;
 }
 
 /* Keeps every stride-th rise; when there is no place left, every second one goes. */
@@ -102,13 +118,16 @@ static inline void ht_stairs_keep(struct ht_staircase *s, double now)
     s->rise[s->kept++] = (struct ht_floor){.at = now, .bytes = s->plateau};
 }
 
-static inline void ht_stairs_climb(struct ht_staircase *s, double now, double plateau)
+/* The floors have risen to `plateau` since `when`. */
+static inline void ht_stairs_climb(struct ht_staircase *s, double when, double plateau)
 {
-    if (s->rises && now - s->last_rise > s->longest_gap)
-        s->longest_gap = now - s->last_rise;
-    s->last_rise = now;
+    if (s->rises)
+        s->longest_gap = ht_greater(s->longest_gap, when - s->last_rise);
+    else
+        s->first_rise = when;
+    s->last_rise = when;
     s->plateau = plateau;
-    ht_stairs_keep(s, now);
+    ht_stairs_keep(s, when);
 }
 
 /* The plateau as it was at `when`. */
@@ -139,15 +158,22 @@ static inline bool ht_stairs_found(const struct ht_staircase *s, double now, dou
 {
     if (now - s->start < evidence * (1 - 1e-9) || ht_stairs_confirmations(s, evidence / 3) < 3)
         return false;
-    if (now - s->last_rise > ht_greater(1.5 * s->longest_gap, 4 * window))
+    if (now - s->last_rise > ht_greater(1.5 * s->longest_gap, 6 * window))
         return false;
     double middle = ht_stairs_plateau_at(s, (s->start + now) / 2);
     return s->plateau - middle >= 0.35 * (middle - s->foot);
 }
 
-static inline bool ht_stairs_ended(const struct ht_staircase *s, double now, double evidence)
+/*
+ * Has it been quiet for longer than half the evidence, longer than rises ever were apart, and for
+ * nearly 1.5 times the growth? Or has nearly all of the growth been in the episode's first third?
+ */
+static inline bool ht_stairs_ended(const struct ht_staircase *s, double now, double evidence,
+                                   double window)
 {
-    if (now - s->last_rise > ht_greater(evidence / 2, 2.5 * s->longest_gap))
+    double growth = 1.5 * (s->last_rise - s->first_rise) - 3.5 * window;
+    double quiet = ht_lesser(2.5 * s->longest_gap, growth);
+    if (now - s->last_rise > ht_greater(evidence / 2, quiet))
         return true;
     double early = ht_stairs_plateau_at(s, s->start + (now - s->start) / 3);
     return s->plateau - early < 0.15 * (s->plateau - s->foot);
@@ -167,11 +193,14 @@ static inline void ht_stairs_push(struct ht_staircase *s, double now, double flo
         /* Two windows must agree, so that one that happened to miss every valley is no rise. */
         double lower = ht_lesser(floor, s->previous);
         if (lower >= s->plateau + ht_greater(3 * s->drawdown, HT_LEAST_RISE))
-            ht_stairs_climb(s, now, lower);
-        if (s->leak)
-            s->leak = !ht_stairs_ended(s, now, evidence);
-        else
+            ht_stairs_climb(s, now - 2 * window, lower);
+        if (!s->leak)
             s->leak = ht_stairs_found(s, now, evidence, window);
+        else if (ht_stairs_ended(s, now, evidence, window))
+            s->leak = 0, s->ended = 1;
+        /* Noise about a level that lies a little above the last rise is not to look like one. */
+        if (!s->leak && s->ended)
+            s->plateau = ht_greater(s->plateau, lower);
     }
     s->drawdown = ht_greater(s->drawdown, s->highest - floor);
     s->highest = ht_greater(s->highest, floor);
@@ -224,6 +253,23 @@ static inline bool ht_slope_contradicted(const struct ht_rules *r, double rate, 
     return false;
 }
 
+/*
+ * Few floors lie on a line by luck now and then, among floors that usually stray far more than
+ * they: does the line of the last `count` rise by less than twice the deepest fall of the last 3 *
+ * count?
+ */
+static inline bool ht_slope_lucky(const struct ht_floor_ring *ring, uint32_t count, double gain)
+{
+    uint32_t all = ring->count < 3 * count ? ring->count : 3 * count;
+    double highest = -INFINITY, fall = 0;
+    for (uint32_t i = 0; i < all; i++) {
+        double bytes = ht_ring_get(ring, all, i).bytes;
+        highest = ht_greater(highest, bytes);
+        fall = ht_greater(fall, highest - bytes);
+    }
+    return count <= 7 && gain < 2 * fall;
+}
+
 /* Looks for a slope among the floors of `level`, shortest line first. */
 static inline bool ht_slope_find(struct ht_rules *r, uint32_t level)
 {
@@ -238,6 +284,7 @@ static inline bool ht_slope_find(struct ht_rules *r, uint32_t level)
         struct ht_fit fit = ht_fit_last(ring, count);
         if (fit.slope <= 0 || fit.slope < ht_quantiles[i].leak * ht_fit_wide_error(&fit) ||
             !ht_slope_quarters_rise(ring, count) ||
+            ht_slope_lucky(ring, count, fit.slope * count * length) ||
             ht_slope_contradicted(r, fit.slope, count * length))
             continue;
         if (!r->slope.leak)
@@ -304,6 +351,50 @@ static inline void ht_rules_init(struct ht_rules *r, double warmup, double evide
         .warmup = warmup, .evidence = evidence, .unit = unit, .slope_level = slope_level};
 }
 
+static inline bool ht_rules_leak(const struct ht_rules *r)
+{
+    return r->stairs.leak || r->slope.leak;
+}
+
+/* Puts the growth that was just called a leak on trial, unless an older one still is. */
+static inline void ht_trial_begin(struct ht_rules *r)
+{
+    struct ht_trial *trial = &r->trial;
+    if (trial->on)
+        return;
+    trial->on = 1;
+    if (r->stairs.leak) {
+        trial->level = HT_STAIR_LEVEL;
+        trial->start = r->stairs.start;
+        trial->foot = r->stairs.foot;
+        trial->top = r->stairs.plateau;
+    } else {
+        const struct ht_floor_ring *ring = &r->level[r->slope.level];
+        trial->level = r->slope.level;
+        trial->start = r->slope.since;
+        trial->foot = ht_ring_get(ring, r->slope.floors, 0).bytes;
+        trial->top = ht_ring_get(ring, 1, 0).bytes;
+    }
+    trial->top_at = r->low.at;
+    if (trial->start <= r->warmup + ht_rules_length(r, trial->level))
+        trial->start = 0; /* most likely it did not begin with the end of the warm-up */
+}
+
+/* Weighs the floor of a closed window of the trial's level. */
+static inline void ht_trial_weigh(struct ht_rules *r)
+{
+    struct ht_trial *trial = &r->trial;
+    struct ht_floor floor = ht_ring_get(&r->level[trial->level], 1, 0);
+    if (floor.bytes > trial->top) {
+        trial->top = floor.bytes;
+        trial->top_at = floor.at;
+    } else if (floor.bytes <= trial->foot + 0.25 * (trial->top - trial->foot)) {
+        r->evidence = ht_greater(r->evidence, 1.34 * (trial->top_at - trial->start));
+        r->slope.leak = r->stairs.leak = trial->on = 0;
+        ht_stairs_begin(&r->stairs, floor.at, floor.bytes);
+    }
+}
+
 /*
  * Closes the open base window; `next` is the index of the one to be opened. Every longer window
  * that ends with it closes too. What was seen before the end of the warm-up shows the staircase
@@ -328,6 +419,8 @@ static inline void ht_rules_close(struct ht_rules *r, int64_t next)
     }
     r->covered = next - r->index < 64 ? (r->covered << 1 | 1) << (next - r->index - 1) : 0;
     r->open = 0;
+    if (r->trial.on && closed >> r->trial.level & 1)
+        ht_trial_weigh(r);
     if (closed >> HT_STAIR_LEVEL & 1) {
         double window = ht_rules_length(r, HT_STAIR_LEVEL);
         double end = r->warmup + (double)((r->index >> HT_STAIR_LEVEL) + 1) * window;
@@ -337,11 +430,12 @@ static inline void ht_rules_close(struct ht_rules *r, int64_t next)
     for (uint32_t k = r->slope_level; k < HT_LEVELS; k++)
         if (closed >> k & 1)
             found |= ht_slope_find(r, k);
-    if (closed >> r->slope_level == 0)
-        return;
-    if (r->slope.leak && !found)
+    if (r->slope.leak && !found && closed >> r->slope_level)
         r->slope.leak = !ht_slope_ended(r, closed);
-    r->rising = !r->slope.leak && ht_rules_rising(r);
+    if (closed >> r->slope_level)
+        r->rising = !r->slope.leak && ht_rules_rising(r);
+    if (ht_rules_leak(r))
+        ht_trial_begin(r);
 }
 
 /*
@@ -362,11 +456,6 @@ static inline void ht_rules_push(struct ht_rules *r, double at, double bytes)
         r->low = floor;
     r->open = 1;
     r->index = index;
-}
-
-static inline bool ht_rules_leak(const struct ht_rules *r)
-{
-    return r->stairs.leak || r->slope.leak;
 }
 
 /* How many of the last `windows` (at most 64) base windows saw a sample. */
