@@ -133,13 +133,14 @@ static uint32_t take_provisional(void)
     return free_provisional_count ? free_provisionals[--free_provisional_count] : 0;
 }
 
-/* A capture was worked off: its provisional site is `site` from now on. */
+/* A capture was worked off: its provisional site is `site` from now on (which is taken in by the
+ * search for new sites that follows, once its frames are described). */
 static void fold(uint32_t provisional, uint32_t site)
 {
     if (!provisional)
         return;
     struct ht_site_view *view = use_site(provisional);
-    if (!view || !use_site(site))
+    if (!view)
         return;
     view->canonical = site;
     folded[folded_count++] = provisional;
