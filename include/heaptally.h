@@ -108,9 +108,10 @@ typedef uint32_t heaptally_token;
  * void heaptally_track_instantiation(const char *name, const void *pointer)
  *
  * Counts one instantiation of `name`, and moves the block at `pointer` to that tag if `pointer` is
- * what malloc or its kin returned for a block that is still live; otherwise (NULL, the stack, the
- * middle of a block) it only counts. Blocks that the object owns besides are not moved. `pointer`
- * is not kept. A macro; the arguments are evaluated once.
+ * what malloc or its kin returned. Any other object will do, and is only counted: one on the stack,
+ * in static or mapped memory, inside a block; so is NULL. Not a pointer to what is gone. Blocks
+ * that the object owns besides are not moved. `pointer` is not kept. A macro; the arguments are
+ * evaluated once.
  */
 #define heaptally_track_instantiation(name, pointer)                                               \
     heaptally_adopt_(HEAPTALLY_TAG_(name), (pointer))

@@ -8,10 +8,14 @@
 #include "heaptally.h"
 #include "cases.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__GNUC__)
 #define ALWAYS_INLINE __attribute__((always_inline)) inline
@@ -347,10 +351,40 @@ static void longjmp_in_scope(void)
     }
 }
 
+/* Objects that are a block, or lie in one, or never were one. Each holds a text to be known by. */
 static void cycles_and_instances(void)
 {
+    static const char in_static[] = "static object";
+    const char on_stack[] = "stack object";
+    char *block = (char *)malloc(64);
+    if (!block)
+        return;
+    strcpy(block, "block");
+    strcpy(block + 16, "inside the block");
     heaptally_cycle("cycle");
-    heaptally_track_instantiation("adopt", (const void *)(uintptr_t)0x10);
+    heaptally_track_instantiation("adopt", block);
+    heaptally_track_instantiation("adopt", block + 16);
+    heaptally_track_instantiation("adopt", in_static);
+    heaptally_track_instantiation("adopt", on_stack);
+    heaptally_track_instantiation("adopt", NULL);
+    free(block);
+}
+
+/* An object at the start of a mapping: nothing before it may be read. */
+static void mapped_instance(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    int zero = open("/dev/zero", O_RDWR);
+    char *pages = (char *)mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
+    if (zero < 0 || pages == MAP_FAILED || mprotect(pages, page, PROT_NONE) != 0 ||
+        mprotect(pages + 2 * page, page, PROT_NONE) != 0)
+        return;
+    close(zero);
+    strcpy(pages + page, "mapped object");
+    heaptally_track_instantiation("mapped", pages + page);
+    strcpy(pages + 2 * page - 16, "mapped end");
+    heaptally_track_instantiation("mapped", pages + 2 * page - 16);
+    munmap(pages, 3 * page);
 }
 
 static void *in_thread(void *unused)
@@ -402,6 +436,7 @@ const struct test_case common_cases[] = {
     {"longjmp_out", longjmp_out},
     {"longjmp_in_scope", longjmp_in_scope},
     {"cycles_and_instances", cycles_and_instances},
+    {"mapped_instance", mapped_instance},
     {"threads", threads},
     {NULL, NULL},
 };

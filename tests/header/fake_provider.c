@@ -88,9 +88,10 @@ void heaptally_v1_cycle(uint32_t tag)
     record("cycle", tag, "");
 }
 
+/* The program's blocks hold a text, by which they are known here. */
 void heaptally_v1_adopt(uint32_t tag, const void *block)
 {
-    char address[32];
-    snprintf(address, sizeof address, " %p", block);
-    record("adopt", tag, address);
+    char text[MAX_NAME];
+    snprintf(text, sizeof text, ": %s", block ? (const char *)block : "null");
+    record("adopt", tag, text);
 }
