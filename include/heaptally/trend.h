@@ -39,7 +39,7 @@
 #define HT_TREND_EVIDENCE       4.0   /* times the warm-up, where none is given */
 #define HT_TREND_EVIDENCE_GIVEN 1.34  /* times the warm-up that is given */
 #define HT_TREND_LEAST_WARMUP   60u   /* ticks of a short run that are set aside */
-#define HT_TREND_LEAST_TICKS    16u   /* ticks of a short run after those */
+#define HT_TREND_LEAST_TICKS    32u   /* ticks of a short run after those */
 #define HT_TREND_CELLS          128u
 #define HT_TREND_MARKS          16u
 
@@ -285,7 +285,7 @@ static inline void ht_trend_stretch(const struct ht_trend *t, double warmup, str
 {
     double after = ht_trend_elapsed(t) - warmup;
     double unit = after / 32 * (1 + 1e-9); /* so that the last sample is within the last window */
-    ht_rules_init(r, warmup, 0.8 * after, unit, 2);
+    ht_rules_init(r, warmup, 0.8 * after, unit, 0);
     for (uint32_t i = 0; i < t->cell_count; i++)
         ht_rules_push(r, t->cell[i].at, t->cell[i].bytes);
     if (r->open)

@@ -254,12 +254,18 @@ static inline bool ht_slope_contradicted(const struct ht_rules *r, double rate, 
 }
 
 /*
- * Few floors lie on a line by luck now and then, among floors that usually stray far more than
- * they: does the line of the last `count` rise by less than twice the deepest fall of the last 3 *
- * count?
+ * Is a rise of `gain` over the last `count` floors too little for what is known of falls? Few
+ * floors lie on a line by luck now and then, among floors that usually stray far more: they must
+ * have risen by twice the deepest fall of the last 3 * count. And while the evidence is not longer
+ * than the longest cycle that the warm-up allows for, a rise may be just one turn of it.
  */
-static inline bool ht_slope_lucky(const struct ht_floor_ring *ring, uint32_t count, double gain)
+static inline bool ht_slope_fell_more(const struct ht_rules *r, const struct ht_floor_ring *ring,
+                                      uint32_t count, double gain)
 {
+    if (r->evidence < 1.3 * r->warmup && gain < 1.34 * r->stairs.drawdown)
+        return true;
+    if (count > 7)
+        return false;
     uint32_t all = ring->count < 3 * count ? ring->count : 3 * count;
     double highest = -INFINITY, fall = 0;
     for (uint32_t i = 0; i < all; i++) {
@@ -267,7 +273,7 @@ static inline bool ht_slope_lucky(const struct ht_floor_ring *ring, uint32_t cou
         highest = ht_greater(highest, bytes);
         fall = ht_greater(fall, highest - bytes);
     }
-    return count <= 7 && gain < 2 * fall;
+    return gain < 2 * fall;
 }
 
 /* Looks for a slope among the floors of `level`, shortest line first. */
@@ -284,7 +290,7 @@ static inline bool ht_slope_find(struct ht_rules *r, uint32_t level)
         struct ht_fit fit = ht_fit_last(ring, count);
         if (fit.slope <= 0 || fit.slope < ht_quantiles[i].leak * ht_fit_wide_error(&fit) ||
             !ht_slope_quarters_rise(ring, count) ||
-            ht_slope_lucky(ring, count, fit.slope * count * length) ||
+            ht_slope_fell_more(r, ring, count, fit.slope * count * length) ||
             ht_slope_contradicted(r, fit.slope, count * length))
             continue;
         if (!r->slope.leak)

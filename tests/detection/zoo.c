@@ -146,10 +146,10 @@ static void zoo_noise(struct zoo_series *s, enum noise noise, double scale)
         noise_wave(s, scale, WAVE_SAW, 10 * MINUTE, 30 * MINUTE, 0, 0);
         break;
     case NOISE_SAW_JITTER:
-        noise_wave(s, scale, WAVE_SAW, 2, 10 * MINUTE, 0.5, 0);
+        noise_wave(s, scale, WAVE_SAW, 2, 6.5 * MINUTE, 0.5, 0);
         break;
     case NOISE_SAW_FLOOR:
-        noise_wave(s, scale, WAVE_SAW, 2, 10 * MINUTE, 0.2, 0.6);
+        noise_wave(s, scale, WAVE_SAW, 2, 8 * MINUTE, 0.2, 0.6);
         break;
     case NOISE_REVERSE:
         noise_wave(s, scale, WAVE_REVERSE, 2, 30 * MINUTE, 0, 0);
@@ -220,7 +220,9 @@ static void bounded_noise(struct zoo_series *s, const struct zoo_run *run, int n
 
 static void bounded_exponential(struct zoo_series *s, const struct zoo_run *run, int noise)
 {
-    part_exponential(zoo_add(s), zoo_scale(s, 5, 150) * run->scale, zoo_bytes(s));
+    /* A short run must have come to rest; a long one is given time to see it do so. */
+    double slowest = run->is_short ? 50 : 150;
+    part_exponential(zoo_add(s), zoo_scale(s, 5, slowest) * run->scale, zoo_bytes(s));
     zoo_noise(s, (enum noise)noise, run->scale);
 }
 
@@ -231,10 +233,11 @@ static void bounded_logarithm(struct zoo_series *s, const struct zoo_run *run, i
     zoo_noise(s, (enum noise)noise, run->scale);
 }
 
-/* `steps` steps at any time. */
+/* `steps` steps at any time; of a short run, within the warm-up. */
 static void bounded_steps(struct zoo_series *s, const struct zoo_run *run, int steps)
 {
-    double first = zoo_between(s, 0, run->ticks), second = zoo_between(s, 0, run->ticks);
+    double latest = run->is_short ? SETTLED * run->scale : run->ticks;
+    double first = zoo_between(s, 0, latest), second = zoo_between(s, 0, latest);
     part_level(zoo_add(s), zoo_bytes(s));
     struct part *p = zoo_add(s);
     part_steps(p);

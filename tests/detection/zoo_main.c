@@ -21,12 +21,12 @@
 #define FIXED_BASE UINT64_C(20240607)
 #define LONG_TICKS 25200
 
-/* Classes of short runs, in ticks: below 60 + 16 nothing can be said. */
+/* Classes of short runs, in ticks: of less than 60 + 32 nothing can be said. */
 static const struct {
     double low, high;
     const char *name;
 } short_class[] = {
-    {10, 60, "10-60"}, {60, 300, "60-300"}, {300, 900, "300-900"}, {900, 3000, "900-3000"}};
+    {10, 92, "10-91"}, {92, 300, "92-299"}, {300, 900, "300-899"}, {900, 3000, "900-2999"}};
 #define SHORT_CLASSES 4
 
 struct options {
