@@ -266,7 +266,8 @@ HEAPTALLY_INLINE_ void heaptally_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
 
 /*
  * 1 if heaptally is loaded into this process, so that the calls above reach it; else 0. The answer
- * never changes while the process runs, in a forked child neither.
+ * never changes while the process runs, in a forked child neither: a heaptally that has gone
+ * dormant, which it says itself, is loaded still.
  */
 HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 {
