@@ -35,8 +35,8 @@ struct wanted {
     struct symbol_request *request;
     struct choice sized;
     struct choice label;
-    bool any_start;      /* a sized symbol begins at or before the address */
-    uint64_t last_start; /* where the last of those begins */
+    bool any_before;               /* a sized symbol begins at or before the address */
+    uint64_t last_start, last_end; /* the last of those; its farthest end if several begin alike */
 };
 
 struct scan {
@@ -178,6 +178,18 @@ static void choose(struct choice *choice, const Elf64_Sym *symbol)
     };
 }
 
+static void note_sized(struct wanted *wanted, const Elf64_Sym *symbol)
+{
+    uint64_t start = symbol->st_value, end = start + symbol->st_size;
+    bool alike = wanted->any_before && start == wanted->last_start;
+    if (wanted->any_before && start < wanted->last_start)
+        return;
+    wanted->any_before = true;
+    wanted->last_start = start;
+    if (!alike || end > wanted->last_end)
+        wanted->last_end = end;
+}
+
 static void consider(struct scan *scan, const Elf64_Sym *symbol)
 {
     unsigned type = ELF64_ST_TYPE(symbol->st_info);
@@ -193,10 +205,7 @@ static void consider(struct scan *scan, const Elf64_Sym *symbol)
         choose(&wanted->label, symbol);
         return;
     }
-    if (!wanted->any_start || symbol->st_value > wanted->last_start) {
-        wanted->any_start = true;
-        wanted->last_start = symbol->st_value;
-    }
+    note_sized(wanted, symbol);
     for (; first < scan->count; first++) {
         wanted = &scan->wanted[first];
         if (wanted->request->vaddr - symbol->st_value >= symbol->st_size)
@@ -213,9 +222,10 @@ static void hand_on(struct scan *scan)
         struct wanted *here = &scan->wanted[i];
         if (!here->label.made)
             here->label = before->label;
-        if (!here->any_start) {
-            here->any_start = before->any_start;
+        if (!here->any_before) {
+            here->any_before = before->any_before;
             here->last_start = before->last_start;
+            here->last_end = before->last_end;
         }
     }
 }
@@ -238,14 +248,15 @@ static int scan_symbols(struct scan *scan)
 
 /* ---- Naming ---------------------------------------------------------------------------------- */
 
-/* Whether a label may name the address: no sized symbol begins between the two, and the label's
- * section is code and holds the address. */
+/* Whether a label may name the address: it isn't a place within a sized symbol, none begins between
+ * the two, and the label's section is code and holds the address. */
 static bool label_reaches(const struct scan *scan, const struct wanted *wanted)
 {
     Elf64_Shdr section;
     const struct choice *label = &wanted->label;
     uint64_t vaddr = wanted->request->vaddr;
-    if (!label->made || (wanted->any_start && wanted->last_start > label->start))
+    if (!label->made || (wanted->any_before &&
+                         (wanted->last_start > label->start || wanted->last_end > label->start)))
         return false;
     if (read_section(scan, label->section, &section))
         return false;

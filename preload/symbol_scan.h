@@ -9,8 +9,8 @@
  * Which symbol names an address:
  *   1. one with a size (STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE) whose [value, value + size) holds it:
  *      the one that starts last; global before weak before local among those that start alike;
- *   2. else, for assembly, the nearest one without size before it, in the same executable section
- *      and with no sized one beginning between the two;
+ *   2. else, for assembly, the nearest one without size before it, in the same executable section,
+ *      if the last sized one that begins before the address ends before that label;
  *   3. else none.
  * A symbol version (NAME@VERSION, NAME@@VERSION) is no part of the name.
  *
