@@ -110,6 +110,8 @@ static const char *module_name(const struct ht_frame *frame)
 /* Where a function of a frame is: "history.c:88", else "libplan.so+0x1234". A new string. */
 static char *place_text(const struct ht_frame *frame, const struct ht_function *function)
 {
+    if (function->file && function->line == 0)
+        return ht_format("%s", ht_base_name(function->file));
     if (function->file)
         return ht_format("%s:%d", ht_base_name(function->file), function->line);
     if (!frame->module)

@@ -360,10 +360,10 @@ static struct ht_function *add_function(struct ht_place *place)
 
 static void set_source(struct ht_function *function, const char *file, int line)
 {
-    if (file && *file && line > 0) {
-        function->file = ht_clean(file, strlen(file));
-        function->line = line;
-    }
+    if (!file || !*file)
+        return;
+    function->file = ht_clean(file, strlen(file));
+    function->line = line > 0 ? line : 0; /* 0: code that the compiler made up */
 }
 
 static bool is_function(Dwarf_Die *die)
