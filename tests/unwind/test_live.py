@@ -19,7 +19,7 @@ LEVELS = ["-O0", "-O2", "-O3"]
 POINTERS = ["-fomit-frame-pointer", "-fno-omit-frame-pointer"]
 EXTRA = [
     # Frames with checks, and functions that begin with endbr64.
-    ["-O2", "-fstack-protector-all", "-fcf-protection=full", "-fstack-clash-protection"],
+    ["-O2", "-fstack-protector-strong", "-fcf-protection=full", "-fstack-clash-protection"],
     ["-Os"],
     ["-O2", "-mavx2", "-ftree-vectorize"],
     # Link-time addresses that are run-time addresses.
