@@ -259,5 +259,8 @@ int main(int argc, char **argv)
     }
     int status = sweep(&module, cfi);
     unwind_rule_close();
+    dwarf_cfi_end(cfi);
+    elf_end(elf);
+    close(descriptor);
     return status;
 }
