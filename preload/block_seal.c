@@ -1,16 +1,62 @@
 #include "block_seal.h"
 
 #include "internal_heap.h"
+#include "site_table.h"
+
+/* More slack than this is rare below an overrun, and common in foreign words. */
+#define HT_LIKELY_SLACK 64u
 
 _Atomic size_t ht_largest_usable = 65536;
 
-void ht_seal_note_large(size_t usable)
+static void note_large(size_t usable)
 {
     size_t largest = ht_largest_usable;
     while (usable > largest &&
            !__atomic_compare_exchange_n((size_t *)&ht_largest_usable, &largest, usable, false,
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
+}
+
+void ht_seal_write(void *p, size_t size, uint32_t site)
+{
+    size_t usable = ht_block_usable(p), slack = usable - size;
+    uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
+    if (slack >= HT_SLACK_ESCAPE) {
+        slack = HT_SLACK_ESCAPE;
+        seal[-1] = size;
+    }
+    if (usable > 65536)
+        note_large(usable);
+    *seal = ht_seal_make(p, site, slack);
+}
+
+/* What a seal says if its content is `content`; false if that cannot be. */
+static bool interpret(uint32_t content, uint64_t *seal, size_t usable, struct ht_block *block)
+{
+    uint32_t slack = content >> HT_SITE_BITS;
+    block->seal = seal;
+    block->site = content & HT_SITE_MASK;
+    block->size = slack == HT_SLACK_ESCAPE ? seal[-1] : usable - slack;
+    return slack >= HT_SEAL_SIZE && block->size <= usable - HT_SEAL_SIZE &&
+           ht_site_exists(block->site);
+}
+
+enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
+{
+    size_t usable = ht_block_usable(p);
+    /* One comparison for two doubts: too small (it wraps round) and too large. */
+    if (usable - HT_SEAL_SIZE > ht_largest_usable || usable % 8)
+        return HT_SEAL_FOREIGN;
+    uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
+    uint32_t content = (uint32_t)*seal, check = (uint32_t)(*seal >> 32);
+    if (check == ht_seal_check(p, content))
+        return interpret(content, seal, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
+    /* Only the upper half may be whole: what it says must make sense, since any word says
+     * something. */
+    content = ht_seal_check(p, check);
+    bool small_slack = content >> HT_SITE_BITS <= HT_LIKELY_SLACK;
+    return small_slack && interpret(content, seal, usable, block) ? HT_SEAL_OVERRUN
+                                                                  : HT_SEAL_FOREIGN;
 }
 
 bool ht_block_is_own(const void *p)

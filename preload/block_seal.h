@@ -8,12 +8,12 @@
  *
  *   bits  0..19  site id
  *        20..31  slack = usable - size; SLACK_ESCAPE: the size stands in the word before the seal
- *        32..47  check of the address and of bits 0..31
- *        48..63  check of the address alone
+ *        32..63  bits 0..31 again, exclusive-or a hash of the address
  *
- * A pointer without a valid seal was never ours (foreign). Where the address check holds and the
- * other does not, the block was ours and the program wrote past its end: a short overrun hits the
- * low bytes first. The seal is cleared when the block is freed, so that a stale one is not met
+ * A pointer without a valid seal was never ours (foreign). A program that writes a little past the
+ * end of a block hits the low bytes first: then the upper half still tells, with the address, what
+ * the lower half was; if that is a plausible seal, the block is counted out as it should be and
+ * noted as overrun. The seal is cleared when the block is freed, so that a stale one is not met
  * again at the same address.
  *
  * Before the seal of an unknown pointer is read, the size that the allocator states must be
@@ -30,6 +30,7 @@
 
 #define HT_SEAL_SIZE    8u
 #define HT_SITE_BITS    20
+#define HT_SITE_MASK    ((1u << HT_SITE_BITS) - 1)
 #define HT_SLACK_ESCAPE 4095u
 
 /* The largest usable size of any block sealed so far, at least 64 KB: what a stated size must not
@@ -44,14 +45,16 @@ struct ht_block {
     uint32_t site;
 };
 
-static inline uint64_t ht_seal_hash(uintptr_t p)
+/* The upper half of the seal of a block at `p` with this content. */
+static inline uint32_t ht_seal_check(const void *p, uint32_t content)
 {
-    return (uint64_t)p * UINT64_C(0x9E3779B97F4A7C15);
+    return (uint32_t)((uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 32) ^ content;
 }
 
-static inline uint32_t ht_seal_check(uint64_t hash, uint32_t content)
+static inline uint64_t ht_seal_make(const void *p, uint32_t site, size_t slack)
 {
-    return (uint32_t)(hash >> 32) ^ ((content ^ content >> 16) & 0xffff);
+    uint32_t content = site | (uint32_t)slack << HT_SITE_BITS;
+    return content | (uint64_t)ht_seal_check(p, content) << 32;
 }
 
 /* Whether a block is of heaptally's own memory: its heap or the bootstrap arena. */
@@ -68,40 +71,43 @@ static inline size_t ht_block_usable(const void *p)
     return ht_block_is_own(p) ? 0 : ht_real.malloc_usable_size((void *)p);
 }
 
-void ht_seal_note_large(size_t usable);
+/* Blocks up to this size have a usable size that needs no note. */
+#define HT_SEAL_SMALL 61440u
+_Static_assert(HT_SEAL_SMALL + HT_SLACK_ESCAPE <= 65536, "see ht_largest_usable");
 
 /* Seals the block at `p`, for which the allocator was asked `size` + HT_SEAL_SIZE bytes. */
-static inline void ht_seal_write(void *p, size_t size, uint32_t site)
+void ht_seal_write(void *p, size_t size, uint32_t site);
+
+/* The same by the shortest way, for a size up to HT_SEAL_SMALL and with glibc beneath. */
+static inline void ht_seal_write_fast(void *p, size_t size, uint32_t site)
 {
-    size_t usable = ht_block_usable(p), slack = usable - size;
-    uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
-    if (__builtin_expect(slack >= HT_SLACK_ESCAPE, 0)) {
-        slack = HT_SLACK_ESCAPE;
-        seal[-1] = size;
-    }
-    if (__builtin_expect(usable > 65536, 0))
-        ht_seal_note_large(usable);
-    uint32_t content = site | (uint32_t)slack << HT_SITE_BITS;
-    *seal = content | (uint64_t)ht_seal_check(ht_seal_hash((uintptr_t)p), content) << 32;
+    size_t word = ((const size_t *)p)[-1], to_seal = (word & ~(size_t)7) - 16;
+    size_t slack = to_seal + HT_SEAL_SIZE - size;
+    if (__builtin_expect((word & 2) || slack >= HT_SLACK_ESCAPE, 0))
+        ht_seal_write(p, size, site);
+    else
+        *(uint64_t *)((char *)p + to_seal) = ht_seal_make(p, site, slack);
 }
 
-/* Reads the seal of any pointer that the program hands in as a block. */
-static inline enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
+/* Reads the seal of any pointer that the program hands in as a block. The outputs are valid unless
+ * the result is HT_SEAL_FOREIGN. */
+enum ht_seal_state ht_seal_read(void *p, struct ht_block *block);
+
+/* The same for a small block of glibc's that has a valid seal; false for all others. */
+static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
 {
-    size_t usable = ht_block_usable(p);
-    /* One comparison for three doubts: too small (wraps round), too large, not a multiple of 8. */
-    if (__builtin_expect(usable - HT_SEAL_SIZE > ht_largest_usable || usable % 8, 0))
-        return HT_SEAL_FOREIGN;
-    uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
-    uint32_t content = (uint32_t)*seal, check = (uint32_t)(*seal >> 32);
-    uint64_t hash = ht_seal_hash((uintptr_t)p);
-    if (__builtin_expect(check != ht_seal_check(hash, content), 0))
-        return check >> 16 == hash >> 48 ? HT_SEAL_OVERRUN : HT_SEAL_FOREIGN;
-    uint32_t slack = content >> HT_SITE_BITS;
+    size_t word = ((const size_t *)p)[-1], to_seal = (word & ~(size_t)7) - 16;
+    if (__builtin_expect((word & 2) || to_seal > HT_SEAL_SMALL, 0))
+        return false;
+    uint64_t *seal = (uint64_t *)((char *)p + to_seal);
+    uint32_t content = (uint32_t)*seal, slack = content >> HT_SITE_BITS;
+    if (__builtin_expect(
+            (uint32_t)(*seal >> 32) != ht_seal_check(p, content) || slack == HT_SLACK_ESCAPE, 0))
+        return false;
     block->seal = seal;
-    block->site = content & ((1u << HT_SITE_BITS) - 1);
-    block->size = __builtin_expect(slack == HT_SLACK_ESCAPE, 0) ? seal[-1] : usable - slack;
-    return HT_SEAL_VALID;
+    block->site = content & HT_SITE_MASK;
+    block->size = to_seal + HT_SEAL_SIZE - slack;
+    return true;
 }
 
 /* What malloc_usable_size may tell the program: everything but what the seal needs. */

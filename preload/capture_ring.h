@@ -20,7 +20,6 @@
 
 #include "counters.h"
 
-#define HT_MAX_DEPTH     128   /* frames of a stack; beyond it is cut */
 #define HT_CAPTURE_SLOTS 128u  /* a power of two */
 #define HT_CAPTURE_BYTES 4096u /* of stack */
 

@@ -62,7 +62,8 @@ static void *own(size_t size, size_t alignment)
     return p;
 }
 
-/* First allocations, re-entrant ones, those of heaptally itself, and all while idle. */
+/* First allocations of a thread or a stack, re-entrant ones, large ones, those of heaptally itself,
+ * and all while it is dormant. */
 static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, ht_entry entry)
 {
     if (!ht_boot())
@@ -76,28 +77,35 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, ht_
     if (ht_self->busy == HT_UNBORN)
         ht_thread_begin();
     void *p = ask(how, alignment, padded(size));
-    if (p && ht_self->busy == 0)
-        ht_track_allocated(ht_self, p, size, entry);
-    else if (p)
-        ht_track_allocated_shared(p, size, entry);
+    if (p)
+        ht_track_allocated(p, size, entry);
     return p;
 }
 
-static inline void *allocate(enum how how, size_t alignment, size_t size, ht_entry entry)
+static inline __attribute__((always_inline)) void *allocate(enum how how, size_t alignment,
+                                                            size_t size, ht_entry entry)
 {
-    struct ht_thread *thread = ht_self;
-    if (!ready(thread))
-        return allocate_cold(how, alignment, size, entry);
-    void *p = ask(how, alignment, padded(size));
+    uint32_t site = HT_NO_SITE;
+    void *p;
+    if (LIKELY(ready(ht_self) && size <= HT_SEAL_SMALL))
+        site = ht_track_coming(ht_self, size, entry);
+    if (UNLIKELY(site == HT_NO_SITE)) {
+        p = allocate_cold(how, alignment, size, entry);
+        __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
+        return p;
+    }
+    p = ask(how, alignment, size + HT_SEAL_SIZE);
     if (LIKELY(p))
-        ht_track_allocated(thread, p, size, entry);
+        ht_seal_write_fast(p, size, site);
+    else
+        ht_track_failed(site, size);
     return p;
 }
 
 /* ---- freeing ------------------------------------------------------------------------------------
  */
 
-/* Frees on a busy thread, and blocks without a seal. */
+/* Frees on a busy thread, large blocks, those of a site that has lost its cell, and strangers. */
 static COLD void release_cold(void *p)
 {
     if (ht_bootstrap_owns(p))
@@ -110,22 +118,21 @@ static COLD void release_cold(void *p)
         return;
     if (ht_self->busy == HT_UNBORN && !(ht_slow & HT_SLOW_DORMANT))
         ht_thread_begin();
-    bool counted = ht_self->busy ? ht_track_freed_shared(p) : ht_track_freed(ht_self, p);
-    if (!counted && !(ht_slow & HT_SLOW_DORMANT))
+    if (!ht_track_freed(p) && !(ht_slow & HT_SLOW_DORMANT))
         ht_track_stranger(p);
     ht_real.free(p);
 }
 
-static inline void release(void *p)
+/* Every way out is a tail call, so that the common path saves no register. */
+static inline __attribute__((always_inline)) void release(void *p)
 {
     struct ht_thread *thread = ht_self;
-    if (!p)
+    if (UNLIKELY(!p))
         return;
-    if (UNLIKELY(thread->busy) || UNLIKELY(!ht_track_freed(thread, p))) {
+    if (UNLIKELY(!ready(thread)) || UNLIKELY(!ht_track_freed_fast(thread, p)))
         release_cold(p);
-        return;
-    }
-    ht_real.free(p);
+    else
+        ht_real.free(p);
 }
 
 /* ---- resizing -----------------------------------------------------------------------------------
@@ -236,12 +243,11 @@ EXPORT void *pvalloc(size_t size)
 {
     ht_entry entry = HT_ENTRY();
     size_t page = (size_t)getpagesize(), whole = (size + page - 1) & ~(page - 1);
-    struct ht_thread *thread = ht_self;
-    if (whole < size || !ready(thread))
+    if (whole < size || !ready(ht_self))
         return allocate_cold(BY_PVALLOC, page, whole < size ? size : whole, entry);
     void *p = ht_real.pvalloc(padded(whole));
     if (p)
-        ht_track_allocated(thread, p, size, entry);
+        ht_track_allocated(p, size, entry);
     return p;
 }
 
@@ -304,8 +310,8 @@ static inline bool operators_ours(void)
     if (!ht_real.operators_of_allocator)                                                           \
         return REAL_OPERATOR(name)(size __VA_ARGS__);                                              \
     p = REAL_OPERATOR(name)(padded(size) __VA_ARGS__);                                             \
-    if (p && ready(ht_self))                                                                       \
-        ht_track_allocated(ht_self, p, size, entry);                                               \
+    if (p && !(ht_slow & HT_SLOW_DORMANT))                                                         \
+        ht_track_allocated(p, size, entry);                                                        \
     return p
 
 #define COMMA ,

@@ -44,13 +44,15 @@ bool ht_boot(void)
         ht_slow |= HT_SLOW_DORMANT;
         ht_say("no memory for its tables; the program goes on unwatched");
     }
+    if (!ht_real.chunk_layout_known)
+        ht_slow |= HT_SLOW_ALLOCATOR;
     stage = BOOTED;
     return true;
 }
 
 static void sleep_for_good(void)
 {
-    ht_slow = HT_SLOW_DORMANT;
+    ht_slow |= HT_SLOW_DORMANT;
 }
 
 /* ---- who is watched -----------------------------------------------------------------------------
@@ -137,7 +139,7 @@ __attribute__((constructor)) static void start(void)
     else
         at_quick_exit(finish);
     ht_internal_end(previous);
-    if (ht_self->busy == HT_UNBORN && !ht_slow)
+    if (ht_self->busy == HT_UNBORN && !(ht_slow & HT_SLOW_DORMANT))
         ht_thread_begin();
     if (!ht_self->busy)
         ht_stack_bounds_main(ht_self);

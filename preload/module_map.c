@@ -347,8 +347,7 @@ static bool close_missing(const struct listing *listing)
     }
     if (any) {
         close_count++;
-        __atomic_store_n(&ht_generation, (ht_generation + 1) & HT_MEMO_GENERATION,
-                         __ATOMIC_RELEASE);
+        ht_memo_next_generation();
     }
     return any;
 }

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arch.h"
+
 /* One row per entry point of the allocator that we call on: name, result, parameters. */
 #define HT_REAL_FUNCTIONS(X)                                                                       \
     X(malloc, void *, (size_t))                                                                    \
@@ -67,7 +69,7 @@ struct ht_real {
 };
 #undef HT_REAL_FIELD
 
-extern struct ht_real ht_real;
+extern struct ht_real ht_real HT_HIDDEN;
 
 /* Looks everything up, once; later calls do nothing. False while the look-up is under way (the
  * caller is inside it and must use the bootstrap arena). */

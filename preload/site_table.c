@@ -17,6 +17,16 @@ uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
     return ht_site_intern(ht_stack_push(HT_STACK_FALLBACK, frame), tag);
 }
 
+bool ht_site_exists(uint32_t site)
+{
+    if (site < HT_SITE_BASE)
+        return true;
+    for (unsigned s = 0; s < HT_INTERN_SEGMENTS && ht_sites.segments[s].slots; s++)
+        if (site - ht_sites.segments[s].base < ht_sites.segments[s].size)
+            return ht_intern_key(&ht_sites, site) != 0;
+    return false;
+}
+
 bool ht_site_begin(void)
 {
     return ht_totals_lay(HT_RANGE_TAGS) && ht_totals_lay(HT_RANGE_PROVISIONAL) &&

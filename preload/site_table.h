@@ -43,6 +43,9 @@ static inline uint32_t ht_site_tag(uint32_t site)
     return site < HT_TAGS ? site : (uint32_t)ht_intern_key(&ht_sites, site);
 }
 
+/* Whether an id, read from memory that the program may have overwritten, is a site's. */
+bool ht_site_exists(uint32_t site);
+
 /* The site of an allocation of which only the immediate return address is looked at. */
 uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag);
 

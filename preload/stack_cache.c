@@ -4,20 +4,42 @@
 
 #include "heaptally/options.h"
 
-uint64_t ht_generation;
+uint64_t ht_memo_mark = HT_MEMO_MARK;
 int ht_stacks_mode = HT_STACKS_FULL;
+
+void ht_memo_next_generation(void)
+{
+    uint64_t generation = (ht_memo_mark >> HT_ADDRESS_BITS) + 1;
+    __atomic_store_n(&ht_memo_mark,
+                     HT_MEMO_MARK | (generation & HT_MEMO_GENERATION) << HT_ADDRESS_BITS,
+                     __ATOMIC_RELEASE);
+}
+
+bool ht_memo_holds_in_order(const uint64_t *record, uintptr_t sp, uintptr_t fp)
+{
+    uint64_t c = record[2];
+    uint32_t count = (uint32_t)(c >> 32) & 0xffff;
+    const uint64_t *values = record + HT_MEMO_HEADER, *stack = (const uint64_t *)sp;
+    const uint16_t *distances = (const uint16_t *)(values + count);
+    if ((c & HT_MEMO_FP) && record[3] != fp)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (stack[distances[i]] != values[i])
+            return false;
+    return true;
+}
 
 /* On a stack whose extent is unknown a frame is not believed to be larger than this. */
 #define MAX_UNKNOWN_REACH ((uintptr_t)1 << 20)
 
-/* A memo record in the making: words go straight to their place in the ring. */
+/* A memo record in the making; its words gather in the thread's scratch space. */
 struct memo {
     struct ht_thread *thread;
     uintptr_t sp;     /* at entry */
     uintptr_t fp;     /* at entry */
     uintptr_t limit;  /* addresses from here on are not read */
-    uint64_t *record; /* header of the record */
     unsigned words;   /* so far */
+    bool known_stack; /* all up to the limit stays mapped as long as the thread lives */
     bool uses_fp;     /* the frame pointer at entry matters */
     bool fits;        /* every word could be written down */
     uintptr_t
@@ -25,45 +47,40 @@ struct memo {
     uintptr_t fp_value;
 };
 
-/* Begins a record where there is room for the longest; destroys what stood there, front first, so
- * that no older record is left half overwritten. */
 static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry entry)
 {
-    uint32_t longest = 4 + HT_MEMO_MAX_WORDS;
-    if (thread->memo_words - thread->memo_next < longest)
-        thread->memo_next = 0;
-    uintptr_t sp = ht_entry_sp(entry);
-    bool known = sp >= thread->stack_low && sp < thread->stack_high;
+    uintptr_t sp = ht_entry_sp(entry), low = __atomic_load_n(&thread->stack_low, __ATOMIC_ACQUIRE);
+    bool known = low && sp >= low && sp < thread->stack_high;
     *memo = (struct memo){
         .thread = thread,
         .sp = sp,
         .fp = ht_entry_fp(entry),
         .limit = known ? thread->stack_high : sp + MAX_UNKNOWN_REACH,
-        .record = thread->memo + thread->memo_next,
+        .known_stack = known,
         .fits = true,
     };
-    memset(memo->record, 0, 4 * sizeof *memo->record);
 }
 
-/* The words follow the longest header; they are moved up if the frame pointer is not needed. */
 static void memo_word(void *context, uintptr_t address, uintptr_t word)
 {
     struct memo *memo = context;
-    uintptr_t distance = (address - memo->sp) / 8 + 1;
-    if (distance >= 0x8000 || address < memo->sp || address % 8 || word > HT_MEMO_VALUE ||
-        memo->words == HT_MEMO_MAX_WORDS)
+    uintptr_t distance = (address - memo->sp) / 8;
+    if (distance > 0x7fff || address < memo->sp || address % 8 || word >> HT_ADDRESS_BITS ||
+        memo->words == HT_SCRATCH_WORDS) {
         memo->fits = false;
-    else
-        memo->record[4 + memo->words++] = (uint64_t)distance << HT_ADDRESS_BITS | word;
+        return;
+    }
+    memo->thread->scratch_values[memo->words] = word;
+    memo->thread->scratch_distances[memo->words++] = (uint16_t)distance;
 }
 
 static void memo_fp_used(void *context)
 {
     struct memo *memo = context;
-    if (!memo->fp_from)
-        memo->uses_fp = true;
-    else
+    if (memo->fp_from)
         memo_word(memo, memo->fp_from, memo->fp_value);
+    else
+        memo->uses_fp = true;
 }
 
 static void memo_fp_moved(void *context, uintptr_t address, uintptr_t value)
@@ -82,23 +99,30 @@ static bool memo_read(void *context, uintptr_t address, uintptr_t *word)
     return true;
 }
 
-/* Makes the record findable. */
+/* Writes the record, front first, and makes it findable. */
 static void memo_end(struct memo *memo, uint32_t site, ht_entry entry, uint32_t tag)
 {
-    if (!memo->fits)
-        return;
     struct ht_thread *thread = memo->thread;
-    uint64_t *record = memo->record;
-    uint64_t a = ht_memo_a(ht_entry_pc(entry)), b = ht_memo_b(memo->sp, tag);
-    if (memo->uses_fp)
-        record[3] = memo->fp;
-    else
-        memmove(record + 3, record + 4, memo->words * sizeof *record);
-    record[2] = (uint64_t)memo->uses_fp << 63 | (uint64_t)memo->words << 32 | site;
-    record[1] = b;
-    record[0] = a;
-    *ht_memo_slot(thread, a, b) = (uint32_t)(record - thread->memo);
-    thread->memo_next = (uint32_t)(record - thread->memo) + 3 + memo->uses_fp + memo->words;
+    unsigned words = memo->words;
+    if (!memo->fits || (memo->uses_fp && memo->fp >> HT_ADDRESS_BITS))
+        return;
+    for (; words % 4; words++) {
+        thread->scratch_values[words] = thread->scratch_values[words - 1];
+        thread->scratch_distances[words] = thread->scratch_distances[words - 1];
+    }
+    unsigned length = (HT_MEMO_HEADER + words + words / 4 + 1) & ~1u; /* values stay at 16s */
+    if (thread->memo_words - thread->memo_next < length)
+        thread->memo_next = 0;
+    uint64_t *record = thread->memo + thread->memo_next;
+    record[0] = ht_memo_a(ht_entry_pc(entry));
+    record[1] = ht_memo_b(memo->sp, tag);
+    record[2] = (memo->uses_fp ? HT_MEMO_FP : 0) | (memo->known_stack ? 0 : HT_MEMO_IN_ORDER) |
+                (uint64_t)words << 32 | site;
+    record[3] = memo->uses_fp ? memo->fp : 0;
+    memcpy(record + HT_MEMO_HEADER, thread->scratch_values, words * sizeof *record);
+    memcpy(record + HT_MEMO_HEADER + words, thread->scratch_distances, words * sizeof(uint16_t));
+    *ht_memo_slot(thread, ht_entry_pc(entry), memo->sp) = thread->memo_next;
+    thread->memo_next += length;
 }
 
 /* How far outwards from `sp` the stack may be copied: to its end where that is known, else to the
@@ -161,7 +185,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     memo_begin(&memo, thread, entry);
     const struct ht_stepper stepper = {memo_read, memo_word, memo_fp_used, memo_fp_moved, &memo};
     struct ht_walk walk = {first_pc, ht_entry_sp(entry), ht_entry_fp(entry), true};
-    uint32_t frames[HT_MAX_DEPTH], root = HT_STACK_CUT;
+    uint32_t *frames = thread->scratch_frames, root = HT_STACK_CUT;
     unsigned count = 0;
     enum ht_step step = HT_STEP_GOES_ON;
     while (step == HT_STEP_GOES_ON && count < HT_MAX_DEPTH) {

@@ -11,14 +11,19 @@
  *
  *   record:  A  HT_MEMO_MARK | generation << 48 | return address
  *            B  tag << 48 | stack pointer
- *            C  uses_fp << 63 | word count << 32 | site
- *           [F  frame pointer at entry, where uses_fp]
- *            words: (distance from the stack pointer / 8 + 1) << 48 | value
+ *            C  HT_MEMO_FP | HT_MEMO_IN_ORDER | word count << 32 | site
+ *            F  frame pointer at entry, where HT_MEMO_FP; else 0
+ *            the words' values
+ *            the words' distances from the stack pointer / 8, four to a word
+ *
+ * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
+ * compared all at once, in fours (the last four are filled up with repetitions); else
+ * HT_MEMO_IN_ORDER is set.
  *
  * Records are written one after the other into a ring and found through an index by hash. An index
- * entry may be out of date, but a record proves itself: bit 63 is set in A and in no other word
- * that A is compared with, and as the ring is overwritten in order, a record whose A is whole is
- * whole. `generation` is raised whenever a module goes away.
+ * entry may be out of date, but a record proves itself: bit 63 is set in A and in no other word,
+ * and as the ring is overwritten in order, a record whose A is whole is whole. `generation` is
+ * raised whenever a module goes away.
  */
 #ifndef HEAPTALLY_STACK_CACHE_H
 #define HEAPTALLY_STACK_CACHE_H
@@ -30,11 +35,15 @@
 
 #define HT_MEMO_MARK       (UINT64_C(1) << 63)
 #define HT_MEMO_GENERATION 0x7fffu
-#define HT_MEMO_VALUE      ((UINT64_C(1) << HT_ADDRESS_BITS) - 1)
-#define HT_MEMO_MAX_WORDS  (4 + 2 * HT_MAX_DEPTH)
+#define HT_MEMO_FP         (UINT64_C(1) << 61)
+#define HT_MEMO_IN_ORDER   (UINT64_C(1) << 60)
+#define HT_MEMO_HEADER     4
 
-/* How often a module went away; the memo's part of it is what HT_MEMO_GENERATION keeps. */
-extern uint64_t ht_generation;
+/* HT_MEMO_MARK and, from bit 48 on, how often a module went away (within HT_MEMO_GENERATION). */
+extern uint64_t ht_memo_mark HT_HIDDEN;
+
+/* A module went away: what was remembered before is void. */
+void ht_memo_next_generation(void);
 
 /* enum ht_stacks of heaptally/options.h. */
 extern int ht_stacks_mode;
@@ -45,7 +54,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
 static inline uint64_t ht_memo_a(uintptr_t pc)
 {
-    return HT_MEMO_MARK | ht_generation << HT_ADDRESS_BITS | pc;
+    return ht_memo_mark | pc;
 }
 
 static inline uint64_t ht_memo_b(uintptr_t sp, uint32_t tag)
@@ -53,30 +62,40 @@ static inline uint64_t ht_memo_b(uintptr_t sp, uint32_t tag)
     return (uint64_t)tag << HT_ADDRESS_BITS | sp;
 }
 
-static inline uint32_t *ht_memo_slot(struct ht_thread *thread, uint64_t a, uint64_t b)
+/* Neighbouring return addresses and stack pointers spread over the index. */
+static inline uint32_t *ht_memo_slot(struct ht_thread *thread, uintptr_t pc, uintptr_t sp)
 {
-    uint64_t hash = (a ^ b << 5) * UINT64_C(0x9E3779B97F4A7C15);
-    return &thread->memo_index[hash >> 40 & thread->memo_index_mask];
+    uint32_t hash = (uint32_t)(pc ^ sp << 7) * 0x9E3779B1u;
+    return &thread->memo_index[hash >> thread->memo_shift];
 }
 
-/* The site of an allocation under an explicit tag (0: none). The thread is HT_COUNTING. */
+/* The way of ht_memo_find for records that need care: words in order, the frame pointer too. */
+bool ht_memo_holds_in_order(const uint64_t *record, uintptr_t sp, uintptr_t fp);
+
+/* The site that the memo has for an allocation under an explicit tag, or HT_NO_SITE. The thread is
+ * HT_COUNTING. */
+static inline __attribute__((always_inline)) uint32_t ht_memo_find(struct ht_thread *thread,
+                                                                   ht_entry entry, uint32_t tag)
+{
+    uintptr_t pc = ht_entry_pc(entry), sp = ht_entry_sp(entry);
+    const uint64_t *record = thread->memo + *ht_memo_slot(thread, pc, sp);
+    uint64_t c = record[2];
+    if (__builtin_expect(record[0] != ht_memo_a(pc) || record[1] != ht_memo_b(sp, tag), 0))
+        return HT_NO_SITE;
+    if (__builtin_expect((c & (HT_MEMO_FP | HT_MEMO_IN_ORDER)) != 0, 0))
+        return ht_memo_holds_in_order(record, sp, ht_entry_fp(entry)) ? (uint32_t)c : HT_NO_SITE;
+    uint32_t count = (uint32_t)(c >> 32);
+    const uint64_t *values = record + HT_MEMO_HEADER;
+    bool holds =
+        ht_words_equal((const uint64_t *)sp, (const uint16_t *)(values + count), values, count);
+    return __builtin_expect(holds, 1) ? (uint32_t)c : HT_NO_SITE;
+}
+
+/* The site of an allocation. The thread is HT_COUNTING. */
 static inline uint32_t ht_site_find(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    uintptr_t sp = ht_entry_sp(entry);
-    uint64_t a = ht_memo_a(ht_entry_pc(entry)), b = ht_memo_b(sp, tag);
-    const uint64_t *record = thread->memo + *ht_memo_slot(thread, a, b);
-    if (__builtin_expect(record[0] != a || record[1] != b, 0))
-        return ht_site_walk(thread, entry, tag);
-    uint64_t c = record[2];
-    record += 3;
-    if ((int64_t)c < 0 && *record++ != ht_entry_fp(entry))
-        return ht_site_walk(thread, entry, tag);
-    for (const uint64_t *end = record + (c >> 32 & 0xffff); record < end; record++) {
-        uint64_t found = *(const uint64_t *)(sp + (*record >> HT_ADDRESS_BITS) * 8 - 8);
-        if (__builtin_expect((found ^ *record) << (64 - HT_ADDRESS_BITS) != 0, 0))
-            return ht_site_walk(thread, entry, tag);
-    }
-    return (uint32_t)c;
+    uint32_t site = ht_memo_find(thread, entry, tag);
+    return site != HT_NO_SITE ? site : ht_site_walk(thread, entry, tag);
 }
 
 /* ---- one step of a walk, for the thread and for the monitor alike -------------------------------

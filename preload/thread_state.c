@@ -23,7 +23,7 @@ struct ht_thread *ht_threads;
 #define ROOMY_INDEX       8192u
 #define ROOMY_MEMO_WORDS  (28u << 10)
 #define MODEST_INDEX      1024u
-#define MODEST_MEMO_WORDS 3968u
+#define MODEST_MEMO_WORDS 3584u
 
 bool ht_main_thread_ended;
 static pthread_key_t farewell_key;
@@ -79,7 +79,7 @@ static struct ht_thread *make(void)
     thread->memo = (uint64_t *)(thread + 1);
     thread->memo_words = words;
     thread->memo_index = (uint32_t *)(thread->memo + words);
-    thread->memo_index_mask = index - 1;
+    thread->memo_shift = (uint32_t)__builtin_clz(index) + 1;
     for (unsigned i = 0; i < HT_CELLS; i++)
         thread->cells[i].site = HT_NO_SITE;
     thread->taken = 1;

@@ -25,6 +25,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "arch.h"
+
 enum ht_busy {
     HT_COUNTING = 1,
     HT_UNBORN = 2,
@@ -42,6 +44,9 @@ enum ht_figure {
     HT_ALLOCATED_BLOCKS,
     HT_FIGURES,
 };
+
+#define HT_MAX_DEPTH     128 /* frames of a stack; beyond it is cut */
+#define HT_SCRATCH_WORDS (2 * HT_MAX_DEPTH)
 
 #define HT_CELLS   512u /* a power of two */
 #define HT_NO_SITE UINT32_MAX
@@ -61,9 +66,9 @@ struct ht_thread {
     uint32_t forbidden; /* depth of open no-allocation scopes */
 
     /* Remembered stacks, see stack_cache.h. */
-    uint32_t *memo_index; /* memo_index_mask + 1 positions in `memo` */
+    uint32_t *memo_index; /* 2^(32 - memo_shift) positions in `memo` */
     uint64_t *memo;
-    uint32_t memo_index_mask;
+    uint32_t memo_shift;
     uint32_t memo_words; /* length of `memo` */
     uint32_t memo_next;  /* where the next record goes */
 
@@ -76,10 +81,15 @@ struct ht_thread {
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
     struct ht_thread *next;   /* in the list of all states; never changes */
 
-    struct ht_cell cells[HT_CELLS];
-};
+    /* Scratch space of a walk: threads may have very small stacks. */
+    uint32_t scratch_frames[HT_MAX_DEPTH];
+    uint64_t scratch_values[HT_SCRATCH_WORDS + 4];
+    uint16_t scratch_distances[HT_SCRATCH_WORDS + 4];
 
-extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec")));
+    struct ht_cell cells[HT_CELLS];
+} __attribute__((aligned(16))); /* the memo follows and is read 16 bytes at a time */
+
+extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
 extern struct ht_thread ht_unborn;
 
 /* All states ever made: follow `next`. The list only grows, at its head. */

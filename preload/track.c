@@ -9,11 +9,6 @@ static void add(uint64_t *counter, uint64_t value)
 
 void ht_track_stranger(void *p)
 {
-    struct ht_block block;
-    if (ht_seal_read(p, &block) == HT_SEAL_OVERRUN) {
-        add(&ht_oddities.suspected_overruns, 1);
-        return;
-    }
     add(&ht_oddities.foreign_frees, 1);
     size_t usable = ht_block_usable(p);
     if (usable - 1 < ht_largest_usable)
@@ -27,28 +22,66 @@ static uint32_t open_tag(void)
     return thread->busy <= HT_COUNTING ? thread->tag : 0;
 }
 
-void ht_track_allocated_shared(void *p, size_t size, ht_entry entry)
+/* Counts an allocation under an explicit tag (0: none): in the thread's cells with its whole stack,
+ * or, where the thread is busy, in the shared totals with the immediate return address. */
+static uint32_t count_allocated(size_t size, ht_entry entry, uint32_t tag)
 {
-    uint32_t site = ht_site_fallback(ht_entry_pc(entry), open_tag());
-    ht_count_shared(site, HT_ALLOCATED_BYTES, size);
-    ht_seal_write(p, size, site);
+    struct ht_thread *thread = ht_self;
+    uint32_t site;
+    if (thread->busy) {
+        site = ht_site_fallback(ht_entry_pc(entry), tag);
+        ht_count_shared(site, HT_ALLOCATED_BYTES, size);
+        return site;
+    }
+    ht_track_begin(thread);
+    site = ht_site_find(thread, entry, tag);
+    ht_count(thread, site, HT_ALLOCATED_BYTES, size);
+    ht_track_end(thread);
+    return site;
 }
 
-bool ht_track_freed_shared(void *p)
+static void count_freed(const struct ht_block *block)
 {
-    struct ht_block block;
-    if (ht_seal_read(p, &block) != HT_SEAL_VALID)
-        return false;
-    *block.seal = 0;
-    ht_count_shared(block.site, HT_FREED_BYTES, block.size);
-    return true;
+    struct ht_thread *thread = ht_self;
+    if (thread->busy) {
+        ht_count_shared(block->site, HT_FREED_BYTES, block->size);
+        return;
+    }
+    ht_track_begin(thread);
+    ht_count(thread, block->site, HT_FREED_BYTES, block->size);
+    ht_track_end(thread);
+}
+
+void ht_track_failed(uint32_t site, size_t size)
+{
+    struct ht_total *total = ht_total(site);
+    __atomic_fetch_sub(&total->figures[HT_ALLOCATED_BYTES], size, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&total->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
+}
+
+void ht_track_allocated(void *p, size_t size, ht_entry entry)
+{
+    if (ht_block_usable(p) >= size + HT_SEAL_SIZE)
+        ht_seal_write(p, size, count_allocated(size, entry, open_tag()));
 }
 
 bool ht_track_taken(void *p, struct ht_block *block)
 {
-    if (ht_seal_read(p, block) != HT_SEAL_VALID)
+    enum ht_seal_state state = ht_seal_read(p, block);
+    if (state == HT_SEAL_FOREIGN)
         return false;
+    if (state == HT_SEAL_OVERRUN)
+        add(&ht_oddities.suspected_overruns, 1);
     *block->seal = 0;
+    return true;
+}
+
+bool ht_track_freed(void *p)
+{
+    struct ht_block block;
+    if (!ht_track_taken(p, &block))
+        return false;
+    count_freed(&block);
     return true;
 }
 
@@ -66,33 +99,16 @@ static uint32_t explicit_tag(uint32_t site)
 
 void ht_track_gone(const struct ht_block *old)
 {
-    struct ht_thread *thread = ht_self;
-    if (thread->busy) {
-        ht_count_shared(old->site, HT_FREED_BYTES, old->size);
-        return;
-    }
-    ht_track_begin(thread);
-    ht_count(thread, old->site, HT_FREED_BYTES, old->size);
-    ht_track_end(thread);
+    count_freed(old);
 }
 
 void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry entry)
 {
-    ht_track_gone(old);
-    if ((ht_slow & HT_SLOW_DORMANT) || ht_block_usable(p) < HT_SEAL_SIZE)
+    count_freed(old);
+    if ((ht_slow & HT_SLOW_DORMANT) || ht_block_usable(p) < size + HT_SEAL_SIZE)
         return;
-    struct ht_thread *thread = ht_self;
-    uint32_t open = open_tag(), tag = open ? open : explicit_tag(old->site), site;
-    if (thread->busy) {
-        site = ht_site_fallback(ht_entry_pc(entry), tag);
-        ht_count_shared(site, HT_ALLOCATED_BYTES, size);
-    } else {
-        ht_track_begin(thread);
-        site = ht_site_find(thread, entry, tag);
-        ht_count(thread, site, HT_ALLOCATED_BYTES, size);
-        ht_track_end(thread);
-    }
-    ht_seal_write(p, size, site);
+    uint32_t open = open_tag();
+    ht_seal_write(p, size, count_allocated(size, entry, open ? open : explicit_tag(old->site)));
 }
 
 void ht_track_adopted(uint32_t tag, const void *p)

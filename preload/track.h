@@ -19,18 +19,23 @@
 /* Not 0: allocations take the cold path, for one of these reasons. */
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
-extern uint32_t ht_slow;
+#define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator */
+extern uint32_t ht_slow HT_HIDDEN;
 
 /* ---- the rare cases, out of line ----------------------------------------------------------------
  */
 
+/* The allocator had no memory: takes back what ht_track_coming counted. */
+void ht_track_failed(uint32_t site, size_t size);
+
+/* Counts a new block and seals it, the general way. */
+void ht_track_allocated(void *p, size_t size, ht_entry entry);
+
 /* Notes that a block without a valid seal is being freed or resized. */
 void ht_track_stranger(void *p);
 
-/* The same as ht_track_allocated and ht_track_freed for a thread that is busy: in the shared
- * totals, with the immediate return address only. */
-void ht_track_allocated_shared(void *p, size_t size, ht_entry entry);
-bool ht_track_freed_shared(void *p);
+/* Counts out the block at `p` and clears its seal; false, with nothing done, if it has none. */
+bool ht_track_freed(void *p);
 
 /* Takes the record off a block that is about to be resized: false if it is not ours. */
 bool ht_track_taken(void *p, struct ht_block *block);
@@ -63,26 +68,43 @@ static inline void ht_track_end(struct ht_thread *thread)
     thread->busy = 0;
 }
 
-/* Counts a new block of `size` bytes under the caller's site and seals it. */
-static inline void ht_track_allocated(struct ht_thread *thread, void *p, size_t size,
-                                      ht_entry entry)
+/*
+ * Counts a block of `size` bytes that is about to be allocated, the shortest way: its site, or
+ * HT_NO_SITE, with nothing done, where its stack is not remembered or its cell not there. Counting
+ * comes before the call of the allocator, so that little has to be kept across it.
+ */
+static inline __attribute__((always_inline)) uint32_t ht_track_coming(struct ht_thread *thread,
+                                                                      size_t size, ht_entry entry)
 {
     ht_track_begin(thread);
-    uint32_t site = ht_site_find(thread, entry, thread->tag);
-    ht_count(thread, site, HT_ALLOCATED_BYTES, size);
+    uint32_t site = ht_memo_find(thread, entry, thread->tag);
+    struct ht_cell *cell = &thread->cells[site & (HT_CELLS - 1)];
+    if (__builtin_expect(cell->site != site || site == HT_NO_SITE, 0)) {
+        ht_track_end(thread);
+        return HT_NO_SITE;
+    }
+    ht_add_owned(&cell->figures[HT_ALLOCATED_BYTES], size);
+    ht_add_owned(&cell->figures[HT_ALLOCATED_BLOCKS], 1);
     ht_track_end(thread);
-    ht_seal_write(p, size, site);
+    return site;
 }
 
-/* Counts out the block at `p` and clears its seal; false, with nothing done, if it has none. */
-static inline bool ht_track_freed(struct ht_thread *thread, void *p)
+/*
+ * Counts out the block at `p` and clears its seal; false, with nothing done, where it takes more
+ * than the shortest way: the caller then goes through ht_track_freed. Only with glibc beneath.
+ */
+static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
 {
     struct ht_block block;
-    if (__builtin_expect(ht_seal_read(p, &block) != HT_SEAL_VALID, 0))
+    if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
+        return false;
+    struct ht_cell *cell = &thread->cells[block.site & (HT_CELLS - 1)];
+    if (__builtin_expect(cell->site != block.site, 0))
         return false;
     *block.seal = 0;
     ht_track_begin(thread);
-    ht_count(thread, block.site, HT_FREED_BYTES, block.size);
+    ht_add_owned(&cell->figures[HT_FREED_BYTES], block.size);
+    ht_add_owned(&cell->figures[HT_FREED_BLOCKS], 1);
     ht_track_end(thread);
     return true;
 }
