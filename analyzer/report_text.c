@@ -171,11 +171,11 @@ static char *rate_sentence(const struct ht_report *r, const struct ht_controller
                      mb(r->limit_mb));
 }
 
-/* Whole bytes where they are whole. */
+/* A tenth of a byte only where a byte is not much. */
 static const char *bytes_each(const struct ht_controller *c)
 {
     double each = ht_tag_bytes_per_instantiation(c->tag);
-    return ht_grouped_real(each, each == floor(each) ? 0 : 1);
+    return ht_grouped_real(each, each >= 1000 || each == floor(each) ? 0 : 1);
 }
 
 static void write_first_line(const struct page *page, const struct ht_controller *c)
@@ -299,8 +299,8 @@ static char *cell(const struct ht_controller *c, int column)
     }
 }
 
-/* Widths of the columns that fit, 0 for those left out. */
-static void fit_columns(const struct page *page, size_t widths[COLUMNS])
+/* Columns that the widest cell of each column takes. */
+static void measure_columns(const struct page *page, size_t widths[COLUMNS])
 {
     const struct ht_report *r = page->report;
     for (int i = 0; i < COLUMNS; i++) {
@@ -312,6 +312,12 @@ static void fit_columns(const struct page *page, size_t widths[COLUMNS])
             free(text);
         }
     }
+}
+
+/* Widths of the columns that fit, 0 for those left out. */
+static void fit_columns(const struct page *page, size_t widths[COLUMNS])
+{
+    measure_columns(page, widths);
     size_t wanted = widths[NAME], least = wanted < LEAST_NAME ? wanted : LEAST_NAME;
     for (int rank = COLUMNS;; rank--) {
         size_t others = 0;

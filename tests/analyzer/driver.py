@@ -86,7 +86,8 @@ def main():
     names = sys.argv[1:]
     module = sys.modules["__main__"]
     loader = unittest.defaultTestLoader
-    suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)
+    suite = (loader.loadTestsFromNames(names, module) if names
+             else loader.loadTestsFromModule(module))
     result = unittest.TextTestRunner(verbosity=2, resultclass=_Result).run(suite)
     if not result.wasSuccessful():
         sys.exit(1)

@@ -1,7 +1,7 @@
 """Writes snapshot files from a description: a second, independent reading of the format.
 
-A file is built record by record; `File.ends` keeps where each record ends, so that a test knows what
-a reader must still find in a file that was cut.
+A file is built record by record; `File.ends` keeps where each record ends, so that a test knows
+what a reader must still find in a file that was cut.
 """
 import struct
 
@@ -78,7 +78,8 @@ class File:
 
     def module(self, number, path, build_id=b"", flags=0, bias=0, generation=0):
         path = path.encode() if isinstance(path, str) else path
-        return self.record(MODULE, struct.pack("<IIIHHQQQ", number, generation, flags, len(build_id),
+        return self.record(MODULE, struct.pack("<IIIHHQQQ", number, generation, flags,
+                                               len(build_id),
                                                len(path), bias, bias, bias + 0x100000)
                            + build_id + path)
 
@@ -87,9 +88,11 @@ class File:
         return self.record(TAG, struct.pack("<IHH", number, kind, len(name)) + name)
 
     def stack(self, number, frames, flags=0, extra=0):
-        """`frames` is a list of (module, offset); `extra` bytes make each frame longer than known."""
+        """`frames` is a list of (module, offset); `extra` bytes make each frame longer than
+        known."""
         body = b"".join(struct.pack("<IIQ", m, 0, o) + b"\xaa" * extra for m, o in frames)
-        return self.record(STACK, struct.pack("<IIII", number, flags, len(frames), 16 + extra) + body)
+        head = struct.pack("<IIII", number, flags, len(frames), 16 + extra)
+        return self.record(STACK, head + body)
 
     def site(self, number, stack, tag):
         return self.record(SITE, struct.pack("<IIII", number, stack, tag, 0))
@@ -144,7 +147,8 @@ class File:
 
     def end(self, t, reason=1):
         ns = int(t * SECOND)
-        return self.record(END, struct.pack("<QQII", self.start + ns, self.start_real + ns, reason, 0))
+        times = self.start + ns, self.start_real + ns
+        return self.record(END, struct.pack("<QQII", *times, reason, 0))
 
     def write(self, path):
         with open(path, "wb") as out:
@@ -179,7 +183,8 @@ def controllers(**header):
                      2: dict(allocated=(12000, 12), freed=(12000, 12), peak=4000, made=1000),
                      3: dict(allocated=(50000, 10), freed=(50000, 10), made=1000),
                      4: dict(made=1000)},
-               sites={1: dict(allocated=(20480000, 1000)), 2: dict(allocated=(64, 1), freed=(64, 1)),
+               sites={1: dict(allocated=(20480000, 1000)),
+                      2: dict(allocated=(64, 1), freed=(64, 1)),
                       3: dict(allocated=(12000, 12), freed=(12000, 12)),
                       4: dict(allocated=(50000, 10), freed=(50000, 10))})
     f.end(12.5)

@@ -9,7 +9,8 @@ KEYS = {
     "": "schema process memory trend controllers alerts quality",
     "process": "exe pid host start duration_s complete",
     "memory": "rss_mb baseline_mb growth_mb live_bytes live_blocks unaccounted_mb diagnosis",
-    "trend": "growth_rate_mb_per_hour ci_low ci_high samples time_span_hours monotonic_growth verdict",
+    "trend": "growth_rate_mb_per_hour ci_low ci_high samples time_span_hours monotonic_growth "
+             "verdict",
     "controllers": "tag verdict reason live_bytes live_blocks peak_bytes allocated_bytes "
                    "allocated_blocks instantiations mb_per_1000 cycles bytes_per_cycle "
                    "growth_rate_mb_per_hour ci_low ci_high seconds_to_limit sites",
@@ -57,13 +58,15 @@ class Json(driver.Case):
         f.tag(2, "контроллер").stack(1, [(1, 16)]).site(1, 1, 1)
         f.snapshot(1, sites={1: dict(allocated=(1, 1))}).alert(1, message="line\nbreak")
         report = self.load(f)
-        self.assertEqual({c["tag"] for c in report["controllers"]}, {"p\ufffdid\ufffd", "контроллер"})
-        module = [c for c in report["controllers"] if c["sites"]][0]["sites"][0]["stack"][0]["module"]
+        sites = {c["tag"]: c["sites"] for c in report["controllers"]}
+        self.assertEqual(set(sites), {"p\ufffdid\ufffd", "контроллер"})
+        module = sites["p\ufffdid\ufffd"][0]["stack"][0]["module"]
         self.assertEqual((report["process"]["exe"], module, report["alerts"][0]["message"]),
                          ("/tmp/\ufffd[31mred\ufffd", "/tmp/\ufffd\ufffd.so", "line\ufffdbreak"))
 
     def test_numbers(self):
-        """Counts are whole numbers up to 2^63 - 1, and null where no JSON reader could hold them."""
+        """Counts are whole numbers up to 2^63 - 1, and null where no JSON reader could hold
+        them."""
         f = htl.File().tag(1, "big").tag(2, "bigger")
         f.tick(1, tags={1: dict(allocated=(2**63 - 1, 2**53 + 1)), 2: dict(allocated=(2**63, 1))})
         big = {c["tag"]: c for c in self.load(f)["controllers"]}

@@ -10,7 +10,8 @@ def by_tag(report):
 
 
 def one_site(**header):
-    return htl.File(**header).module(1, "/nonexistent/a").tag(1, "pid").stack(1, [(1, 16)]).site(1, 1, 1)
+    f = htl.File(**header).module(1, "/nonexistent/a").tag(1, "pid")
+    return f.stack(1, [(1, 16)]).site(1, 1, 1)
 
 
 class Profile(driver.Case):
@@ -104,8 +105,9 @@ class Profile(driver.Case):
     # ---- rates ----
 
     def test_mb_per_1000(self):
-        for made, live, expected in ((1000, 20480000, 19.53125), (1, MB, 1000.0), (99, 99 * MB, 1000.0),
-                                     (199, 199 * MB, 1000.0), (2000, 0, 0.0), (0, MB, None),
+        for made, live, expected in ((1000, 20480000, 19.53125), (1, MB, 1000.0),
+                                     (99, 99 * MB, 1000.0), (199, 199 * MB, 1000.0),
+                                     (2000, 0, 0.0), (0, MB, None),
                                      (htl.UNKNOWN, MB, None)):
             with self.subTest(made=made):
                 f = one_site().tick(1, tags={1: dict(allocated=(live, 1), made=made)})
@@ -129,7 +131,8 @@ class Profile(driver.Case):
         for i, (name, size) in enumerate((("b", 5), ("zero", 0), ("most", 9), ("a", 5))):
             f.tag(i, name)
         f.tick(1, tags={i: dict(allocated=(size, 1)) for i, size in enumerate((5, 0, 9, 5))})
-        self.assertEqual([c["tag"] for c in self.load(f)["controllers"]], ["most", "a", "b", "zero"])
+        self.assertEqual([c["tag"] for c in self.load(f)["controllers"]],
+                         ["most", "a", "b", "zero"])
 
     # ---- the process ----
 
@@ -146,7 +149,8 @@ class Profile(driver.Case):
         self.assertEqual(set(report["memory"].values()), {None})
         self.assertEqual([v for k, v in report["quality"].items()
                           if k not in ("truncated", "modules_without_symbols")], [None] * 9)
-        self.assertEqual((report["process"]["duration_s"], report["process"]["complete"]), (0, False))
+        self.assertEqual((report["process"]["duration_s"], report["process"]["complete"]),
+                         (0, False))
         self.assertEqual((report["controllers"], report["alerts"]), ([], []))
         f = one_site().tick(1)
         self.assertEqual(self.load(f)["memory"]["rss_mb"], None)
@@ -166,7 +170,8 @@ class Profile(driver.Case):
         f = one_site().snapshot(1, tags={1: dict(allocated=(5, 1), freed=(9, 2))},
                                 total=htl.figures((5, 1), (9, 2)))
         report = self.load(f)
-        self.assertEqual((by_tag(report)["pid"]["live_bytes"], report["memory"]["live_bytes"]), (0, 0))
+        self.assertEqual((by_tag(report)["pid"]["live_bytes"], report["memory"]["live_bytes"]),
+                         (0, 0))
         self.assertIn("4 contradictions", self.text(self.path("file.htl")))
 
     def test_settings(self):
@@ -201,7 +206,8 @@ class Profile(driver.Case):
         t = self.trend([(100 + 2 * i) * MB for i in range(20)])
         self.assertAlmostEqual(t["growth_rate_mb_per_hour"], 120, 6)
         self.assertAlmostEqual(t["ci_low"], 120, 6)
-        self.assertEqual((t["samples"], t["monotonic_growth"], t["verdict"]), (20, True, "inconclusive"))
+        self.assertEqual((t["samples"], t["monotonic_growth"], t["verdict"]),
+                         (20, True, "inconclusive"))
         self.assertAlmostEqual(t["time_span_hours"], 19 / 60, 9)
 
     def test_trend_of_noise(self):
@@ -212,8 +218,8 @@ class Profile(driver.Case):
         self.assertEqual(t["monotonic_growth"], False)
 
     def test_trend_against_a_table(self):
-        """Least squares and its interval against figures computed by hand: slope 6 MB in 10 minutes,
-        residuals +1 -1, standard error from 8 degrees of freedom with t = 2.306."""
+        """Least squares and its interval against figures computed by hand: slope 6 MB in 10
+        minutes, residuals +1 -1, standard error from 8 degrees of freedom with t = 2.306."""
         y = [100 + 0.6 * i + (1 if i % 2 else -1) for i in range(10)]
         t = self.trend([int(v * MB) for v in y])
         xs = [i / 60 for i in range(10)]
@@ -237,7 +243,8 @@ class Profile(driver.Case):
         self.assertEqual(self.trend([50 * MB] * 12, step=0)["growth_rate_mb_per_hour"], None)
 
     def test_history_comes_before_the_ticks(self):
-        """A thinned past gives the samples before the first tick; what overlaps is not taken twice."""
+        """A thinned past gives the samples before the first tick; what overlaps is not taken
+        twice."""
         f = one_site()
         f.history(htl.NO_MODULE, [(t, t * MB, t * MB, 0, 0, 0) for t in range(1, 16)])
         for t in range(10, 21):
@@ -255,8 +262,10 @@ class Profile(driver.Case):
         f.alert(2, kind=1, message="").alert(3, tag=99, kind=200, state=9, severity=9)
         alerts = self.load(f)["alerts"]
         self.assertEqual(alerts[0], dict(time="2023-11-14T22:13:21.000Z", kind="tag_growth",
-                                         state="escalate", severity="critical", tag="pid", value_mb=1.5,
-                                         threshold_mb=1, rss_mb=20, growth_mb=None, message="pid grew"))
+                                         state="escalate", severity="critical", tag="pid",
+                                         value_mb=1.5,
+                                         threshold_mb=1, rss_mb=20, growth_mb=None,
+                                         message="pid grew"))
         self.assertEqual([(a["kind"], a["state"], a["severity"], a["tag"], a["message"])
                           for a in alerts[1:]],
                          [("rss_growth", "enter", "warning", None, None), (None,) * 5])

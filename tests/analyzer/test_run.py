@@ -163,20 +163,21 @@ class Run(driver.Case):
         return path
 
     def test_foreign_architecture(self):
-        self.one_line(self.run_it(self.foreign("machine", 18, struct.pack("<H", 40))), 125, "machine",
-                      "architecture")
+        self.one_line(self.run_it(self.foreign("machine", 18, struct.pack("<H", 40))), 125,
+                      "machine", "architecture")
 
     def test_foreign_class(self):
         path = self.path("class")
         with open(path, "wb") as out:
-            out.write(b"\x7fELF\1\1\1" + bytes(9) + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0,
-                                                                52, 32, 0, 40, 0, 0))
+            out.write(b"\x7fELF\1\1\1" + bytes(9))
+            out.write(struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0, 52, 32, 0, 40, 0, 0))
         os.chmod(path, 0o755)
         self.one_line(self.run_it(path), 125, "class", "architecture")
 
     def test_script_is_judged_by_its_interpreter(self):
         interpreter = self.tool("interpreter", 0o4755)
-        for content in (f"#!{interpreter}\n", f"#! {interpreter} -x\n", f"#!/usr/bin/env {interpreter}\n",
+        for content in (f"#!{interpreter}\n", f"#! {interpreter} -x\n",
+                        f"#!/usr/bin/env {interpreter}\n",
                         "#!/usr/bin/env -S A=b interpreter -x\n", f"#!{interpreter}"):
             path = self.tool("script", content=content)
             with self.subTest(content):
@@ -228,7 +229,8 @@ class Run(driver.Case):
                              (["--interval=banana", TRUE], ["--interval", "banana", "500ms"]),
                              (["--interval", "1ms", TRUE], ["1ms", "10ms"]),
                              (["--max-file=10KB", TRUE], ["10KB", "1MB"]),
-                             (["--keep", "many", TRUE], ["many"]), (["--stacks=deep", TRUE], ["deep"]),
+                             (["--keep", "many", TRUE], ["many"]),
+                             (["--stacks=deep", TRUE], ["deep"]),
                              (["--tag", "name", TRUE], ["name", "NAME=PATTERN"]),
                              (["--tag-skip", "libx", TRUE], ["lib:GLOB"]),
                              (["--threshold=a=b", TRUE], ["a=b"]),
@@ -240,13 +242,15 @@ class Run(driver.Case):
                 self.one_line(self.run_it(*argv), 125, *things)
 
     def test_malformed_environment(self):
-        self.one_line(self.run_it(TRUE, HEAPTALLY_INTERVAL="banana"), 125, "HEAPTALLY_INTERVAL", "banana")
+        self.one_line(self.run_it(TRUE, HEAPTALLY_INTERVAL="banana"), 125, "HEAPTALLY_INTERVAL",
+                      "banana")
         self.assertEqual(self.run_it(TRUE, HEAPTALLY_INTERVAL="").returncode, 0)
 
     def test_every_option_has_its_variable(self):
         """The help lists what the command takes, and each reaches the variable of its name."""
         values = {"interval": "2s", "warmup": "1m", "threshold": "1MB", "trend-window": "50",
-                  "leak-threshold": "2.0", "tag": "a=b", "tag-file": "/dev/null", "tag-skip": "lib:x*",
+                  "leak-threshold": "2.0", "tag": "a=b", "tag-file": "/dev/null",
+                  "tag-skip": "lib:x*",
                   "construct": "a=b", "stacks": "off", "max-file": "2MB", "keep": "3", "sync": "5s",
                   "output": "x.htl"}
         words = [w[2:] for w in self.heaptally("help", "run").out.split()
@@ -276,8 +280,10 @@ class Run(driver.Case):
         os.chmod(self.dir, 0o755)
         command = shutil.copy(driver.COMMAND, self.path("command"))
         done = subprocess.run([command, "run", "--output", self.path("closed/x.htl"), TRUE],
-                              capture_output=True, check=False, text=True, user=NOBODY, group=NOBODY,
-                              extra_groups=[], env=driver.environment(HEAPTALLY_LIBRARY=self.library))
+                              capture_output=True, check=False, text=True, user=NOBODY,
+                              group=NOBODY,
+                              extra_groups=[],
+                              env=driver.environment(HEAPTALLY_LIBRARY=self.library))
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (125, 1), done.stderr)
         self.assertIn(self.path("closed"), done.stderr)
 

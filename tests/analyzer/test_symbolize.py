@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Functions, files, lines and inlined frames of programs that are compiled here, at every address of
-their functions, against eu-addr2line; and what is said where symbols are missing."""
+"""Functions, files, lines and inlined frames of programs that are compiled here, at every address
+of their functions, against eu-addr2line; and what is said where symbols are missing."""
 import http.server
 import os
 import re
@@ -109,8 +109,8 @@ def functions(path):
     found = {}
     for line in run("nm", "-S", "--defined-only", path).splitlines():
         words = line.split()
-        if len(words) == 4 and words[2] in "tTwW" and not words[3].startswith("_") or \
-                len(words) == 4 and words[3].startswith(("_Z4fill", "_ZN4plan")) and words[2] in "tTwW":
+        ours = re.match(r"[^_]|_Z4fill|_ZN4plan", words[-1])
+        if len(words) == 4 and words[2] in "tTwW" and ours:
             found[words[3]] = (int(words[0], 16), int(words[1], 16))
     return found
 
@@ -197,7 +197,8 @@ class Symbolize(driver.Case):
         """clang writes no .debug_aranges unless asked: the same answers as with it."""
         plain = self.compile("clang++", "cpp", ["-g", "-O2"], "plain")
         table = self.compile("clang++", "cpp", ["-g", "-O2", "-gdwarf-aranges"], "table")
-        offsets = [a for start, size in functions(plain).values() for a in range(start + 1, start + size)]
+        offsets = [a for start, size in functions(plain).values()
+                   for a in range(start + 1, start + size)]
         self.assertEqual(functions(plain), functions(table))
         ours, _ = self.frames(plain, offsets)
         self.assertEqual(ours, self.frames(table, offsets)[0])
@@ -207,7 +208,8 @@ class Symbolize(driver.Case):
         """A call that is the last instruction of its line is blamed, not the line after it."""
         path = self.compile("gcc", "c", ["-g", "-O0"])
         start, size = functions(path)["exported"]
-        listing = run("objdump", "-d", f"--start-address={start}", f"--stop-address={start + size}", path)
+        listing = run("objdump", "-d", f"--start-address={start}", f"--stop-address={start + size}",
+                      path)
         call = re.search(r"call.*<history_push>\n\s+([0-9a-f]+):", listing)
         stack, _ = self.frames(path, [int(call[1], 16)])
         line = 1 + C_SOURCE.split("\n").index('        history_push(&h, "state");')
@@ -291,7 +293,8 @@ class Symbolize(driver.Case):
         self.expect_whole(path, path + " (deleted)")
 
     def server(self, files):
-        """A debuginfod server of our own: {path: file}. Returns the environment that points to it."""
+        """A debuginfod server of our own: {path: file}. Returns the environment that points to
+        it."""
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 content = files.get(self.path)
@@ -313,7 +316,8 @@ class Symbolize(driver.Case):
     def test_debuginfod(self):
         """Debug information from a server; and the program itself, where it is gone."""
         if not any(os.path.exists(f"{d}/libdebuginfod.so.1")
-                   for d in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")):
+                   for d in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu",
+                             "/usr/lib64")):
             self.skipTest("libdebuginfod is not installed")
         whole, path = self.stripped()
         identity = build_id(whole)
@@ -399,7 +403,8 @@ class Symbolize(driver.Case):
     # ---- who is blamed ----
 
     def test_plumbing_is_not_blamed(self):
-        """The top site is the function that pushed, not the vector's code that was inlined into it."""
+        """The top site is the function that pushed, not the vector's code that was inlined into
+        it."""
         path = self.compile("g++", "cpp", ["-g", "-O2"])
         start, size = functions(path)["_Z4fillRN4plan7HistoryEi"]
         stacks, _ = self.frames(path, range(start + 1, start + size))

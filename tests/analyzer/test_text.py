@@ -19,7 +19,7 @@ if RENEW:
 
 
 def width_of(line):
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
                for c in line)
 
 
@@ -72,9 +72,11 @@ class Text(driver.Case):
             1, tags={1: dict(allocated=(3 * MB, 3))}).end(2))
 
     def test_first_lines(self):
-        """The first lines name the worst, exact bytes and blocks, the rate, how far above the limit."""
+        """The first lines name the worst, exact bytes and blocks, the rate, how far above the
+        limit."""
         first = "\n".join(self.text(htl.controllers().write(self.path("f.htl"))).split("\n")[:6])
-        for thing in ("classical", "20,480,000 bytes", "1,000 blocks", "20,480 bytes per instantiation",
+        for thing in ("classical", "20,480,000 bytes", "1,000 blocks",
+                      "20,480 bytes per instantiation",
                       "19.53 MB per 1000", "above the limit ×19.5", "plant+0x1234"):
             self.assertIn(thing, first)
 
@@ -82,7 +84,8 @@ class Text(driver.Case):
         f = htl.File().tag(1, "big and innocent").tag(2, "leaky")
         f.tick(1, tags={1: dict(allocated=(500 * MB, 1)),
                         2: dict(allocated=(20480 * 99, 99), made=99)}).end(1)
-        self.assertTrue(self.text(f.write(self.path("f.htl"))).startswith("leaky: 19.53 MB per 1000"))
+        text = self.text(f.write(self.path("f.htl")))
+        self.assertTrue(text.startswith("leaky: 19.53 MB per 1000"))
 
     def test_runtime_frames_are_not_blamed(self):
         """The top site is named by the innermost frame outside of runtime modules."""
