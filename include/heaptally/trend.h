@@ -16,8 +16,8 @@
  * Two questions can be asked at any time:
  *
  *   HT_TREND_WATCH   is this worth waking somebody up for? Warm-up is what the settings say, else
- *                    10 minutes; evidence 40 minutes (with a warm-up given, 1.34 times that). May
- *                    be asked at every tick for years.
+ *                    10 minutes; evidence 40 minutes (with a warm-up given: 1.34 times that, and
+ *                    the first answer after 2.75 times). May be asked at every tick for years.
  *   HT_TREND_FINAL   the run ended here: what was it? The same once a run is that long. A shorter
  *                    one, unless a warm-up was given, is stretched to fit: warm-up 20 % of it, at
  *                    least 60 ticks, at most 10 minutes. Asked again and again of a growing run it
@@ -38,8 +38,9 @@
 #define HT_TREND_WARMUP         600.0 /* seconds, where none is given */
 #define HT_TREND_EVIDENCE       4.0   /* times the warm-up, where none is given */
 #define HT_TREND_EVIDENCE_GIVEN 1.34  /* times the warm-up that is given */
-#define HT_TREND_LEAST_WARMUP   60u   /* ticks of a short run that are set aside */
-#define HT_TREND_LEAST_TICKS    32u   /* ticks of a short run after those */
+#define HT_TREND_NEEDED_GIVEN   1.75 /* times it: three rises a third of the evidence apart, seen */
+#define HT_TREND_LEAST_WARMUP   60u  /* ticks of a short run that are set aside */
+#define HT_TREND_LEAST_TICKS    32u  /* ticks of a short run after those */
 #define HT_TREND_CELLS          128u
 #define HT_TREND_MARKS          16u
 
@@ -152,7 +153,7 @@ static inline void ht_trend_init(struct ht_trend *t, const struct ht_trend_setti
     bool given = t->settings.warmup > 0;
     double warmup = given ? t->settings.warmup : HT_TREND_WARMUP;
     double evidence = warmup * (given ? HT_TREND_EVIDENCE_GIVEN : HT_TREND_EVIDENCE);
-    t->needed = warmup + evidence;
+    t->needed = warmup + (given ? HT_TREND_NEEDED_GIVEN * warmup : evidence);
     ht_rules_init(&t->watch, warmup, evidence, warmup / 8, 2);
     t->cell_width = t->mark_spacing = t->settings.interval;
 }

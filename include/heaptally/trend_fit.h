@@ -199,7 +199,8 @@ static inline const struct ht_quantile *ht_quantile_row(uint32_t count)
 /* Student's t at 97.5 % for `freedom` >= 1: a table, then its expansion (exact to 0.003). */
 static inline double ht_student_975(uint32_t freedom)
 {
-    static const double table[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306};
+    static const double table[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447,
+                                   2.365,  2.306, 2.262, 2.228, 2.201, 2.179};
     if (freedom <= sizeof table / sizeof table[0])
         return table[freedom - 1];
     return 1.96 + 2.372 / freedom + 2.8 / ((double)freedom * freedom);

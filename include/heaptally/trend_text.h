@@ -59,7 +59,7 @@ static inline void ht_text_bytes(struct ht_text *text, double bytes)
 {
     static const char *const units[] = {" KB", " MB", " GB", " TB"};
     double size = bytes < 0 ? -bytes : bytes;
-    if (size < 999.5) {
+    if (!(size >= 999.5)) { /* NaN, too */
         ht_text_number(text, bytes, 0);
         ht_text_put(text, size >= 0.5 && size < 1.5 ? " byte" : " bytes");
         return;

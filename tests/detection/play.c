@@ -69,6 +69,7 @@ static void play_begin(const struct zoo_series *s, struct ht_trend *trend, struc
     memset(out, 0, sizeof *out);
     out->first = out->early = out->late = out->withdrawn = -1;
     out->rate_error = NAN;
+    out->start = (float)s->growth_start;
     struct ht_trend_settings settings = {.interval = 1, .warmup = s->warmup};
     ht_trend_init(trend, &settings);
 }

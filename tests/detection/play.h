@@ -11,6 +11,7 @@
 #include "zoo.h"
 
 struct play_result {
+    float start;            /* of the growth; 0 where there is none */
     float first;            /* tick of the first `leak` at or after the growth's start; -1: never */
     float early;            /* tick of the first `leak` before it; -1: never */
     float late;             /* HARD: last tick of a `leak` past the allowed time; -1: never */
@@ -19,7 +20,7 @@ struct play_result {
     float flips;            /* how often a `leak` was withdrawn */
     unsigned char call;     /* enum ht_trend_call at the end */
     unsigned char ci_holds; /* LEAK: the true rate lies within the interval at the end */
-    unsigned char ci_known;
+    unsigned char ci_known; /* it was a leak with a known rate, and called one */
     int rival[RIVAL_COUNT]; /* tick of the first flag; -1: never */
 };
 

@@ -33,7 +33,7 @@ static double zoo_scale(struct zoo_series *s, double low, double high)
 /* A size of no particular order of magnitude. */
 static double zoo_bytes(struct zoo_series *s)
 {
-    return zoo_scale(s, 4 * KB, 64 * MB);
+    return zoo_scale(s, 4 * KB, 1024 * MB);
 }
 
 double zoo_value(struct zoo_series *s, double t)
