@@ -18,6 +18,17 @@ class Blocks(harness.TallyTest):
         self.expect("suspected overruns by lawful writes", report["quality"]["suspected_overruns"],
                     0)
 
+    def test_adopted(self):
+        """An adopted block is its new owner's, and no figure that only rises ever falls."""
+        report = self.tallied([harness.program("adopt")])
+        first, second = (controller(report, tag) for tag in ("first", "second"))
+        self.expect("adopted: live blocks of the first and second owner",
+                    (first["live_blocks"], second["live_blocks"]), (0, 100))
+        self.expect("adopted: live bytes of the first and second owner",
+                    (first["live_bytes"], second["live_bytes"]), (0, 10000))
+        self.expect("adopted: instantiations of the second", second["instantiations"], 100)
+        self.expect("adopted: blocks ever allocated by the first", first["allocated_blocks"], 100)
+
     def test_overrun(self):
         result = self.tally([harness.program("overrun")])
         self.expect("overrun by one byte: exit status and output", (result.status, result.out),

@@ -39,7 +39,7 @@ static uintptr_t region_start(void)
 static void *take(size_t size, size_t align)
 {
     uintptr_t start = region_start();
-    size_t usable = (size + 15) & ~(size_t)15;
+    size_t usable = size ? (size + 15) & ~(size_t)15 : 16;
     if (size > RESERVED / 2 || !start)
         goto none;
     if (align < 16)

@@ -92,11 +92,13 @@ const release_call *release_calls(int *count)
     return releases;
 }
 
-/* A `new` that must throw: true if it did. */
-static bool new_throws(size_t size, bool aligned)
+/* A `new` that must throw, or the one that throws behind the scenes: true if it did. */
+static bool new_fails(size_t size, unsigned n)
 {
+    if (n % 3 == 1)
+        return !::operator new(size, nothrow);
     try {
-        void *block = aligned ? ::operator new(size, align_val_t(64)) : ::operator new[](size);
+        void *block = n % 3 ? ::operator new(size, align_val_t(64)) : ::operator new[](size);
         return block == nullptr; /* not reached by a conforming operator new */
     } catch (const std::bad_alloc &) {
         return true;
@@ -118,9 +120,9 @@ bool refuse_huge(unsigned n, void *block, bool throwing, unsigned long *wrong_er
     volatile size_t most = SIZE_MAX, half = PTRDIFF_MAX;
     bool failed;
     if (throwing && n % 4 == 0) /* errno is not part of the promise of new */
-        return new_throws(n % 8 ? most - 64 : half, n % 3 == 0);
+        return new_fails(n % 8 ? most - 64 : half, n);
     errno = 0;
-    switch (n % 13) {
+    switch (n % 12) {
     case 0:
         failed = !malloc(most);
         break;
@@ -154,12 +156,8 @@ bool refuse_huge(unsigned n, void *block, bool throwing, unsigned long *wrong_er
     case 10:
         failed = !aligned_alloc(64, most - 63);
         break;
-    case 11:
-        failed = posix_memalign_fails(half - 63);
-        break;
     default:
-        failed = !::operator new(half, nothrow);
-        errno = ENOMEM;
+        failed = posix_memalign_fails(half - 63);
         break;
     }
     *wrong_errno += errno != ENOMEM;

@@ -184,6 +184,8 @@ static bool read_option(const char *name, const char *value)
         settings.pvalloc = false;
     else if (strcmp(name, "--no-throw") == 0)
         settings.throwing = false;
+    else if (strcmp(name, "--adopt") == 0)
+        settings.adopting = true;
     else if (strcmp(name, "--signal-safe") == 0)
         settings.signal_safe = true;
     else if (strcmp(name, "--seed") == 0 && value)

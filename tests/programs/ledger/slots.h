@@ -20,6 +20,7 @@ struct ledger_settings {
     int visitors = 120;       /* short-lived threads */
     bool pvalloc = true;      /* the allocator beneath has one */
     bool throwing = true;     /* its operator new throws; it may be one that aborts instead */
+    bool adopting = false;    /* blocks are moved to other tags as they are */
     bool signal_safe = false; /* the allocator beneath may be interrupted anywhere */
 };
 extern ledger_settings settings;

@@ -94,7 +94,7 @@ static void step_resize(struct worker *w)
 static void step_adopt(struct worker *w)
 {
     struct slot *s = draw_slot(w);
-    if (!s->block)
+    if (!s->block || !settings.adopting)
         return;
     int tag = TAG_FIRST + (int)draw(w, TAG_LAST_WORK);
     heaptally_track_instantiation(book_name(tag), s->block);
