@@ -26,7 +26,8 @@
  *   caller's pc    := return address
  *
  * A rule that reads RBP while RBP isn't known cuts the stack there, as NONE does. SAME keeps an
- * unknown RBP unknown. A return address of 0 ends the stack. */
+ * unknown RBP unknown. A return address of 0 ends the stack. What no rule can promise is for the
+ * walk to check: that the CFA lies above SP, on a multiple of 8, within the stack. */
 #ifndef HEAPTALLY_UNWIND_RULE_H
 #define HEAPTALLY_UNWIND_RULE_H
 
@@ -83,7 +84,8 @@ int unwind_rule_open(void);
  * or one that doesn't hold pc - 1, is UNWIND_NONE.
  * Returns 0 if *out is what the module's unwind table says, and will always say. Returns a
  * -errno, with *out being UNWIND_NONE, if the table could not be read (-ESTALE: the file was
- * replaced, -ENOENT: deleted, -EMFILE, ...): a later call might do better. */
+ * replaced, -ENOENT: deleted, -EMFILE, ...): a later call might do better, so a table of rules
+ * does well not to keep that NONE for ever. */
 int unwind_rule_find(const struct unwind_module *module, uint64_t pc, struct unwind_rule *out);
 
 /* Gives back all memory, and libunwind unless it has to stay loaded. */

@@ -459,8 +459,6 @@ END_TEST
 
 static const uint8_t sp16[] = {0x0e, 16}, sp32[] = {0x0e, 32};
 
-/* Makes the file `at`; each has one function per page of the cache and a few more, so that what
- * was read before is not all in the cache. */
 static void make_sp(const char *at, const uint8_t *program, uint8_t build_id,
                     struct unwind_module *module)
 {
@@ -495,6 +493,50 @@ START_TEST(replaced_file)
     /* And the right one again. */
     make_sp(path, sp16, 6, &replacement);
     ck_assert_int_eq(find(&loaded, 0).cfa_offset, 16);
+}
+END_TEST
+
+/* A file with tables of several pages, made with or without care for what was there before. */
+enum { LARGE_COUNT = 60, LARGE_PROGRAM = 600 };
+
+static void make_large(const char *at, const uint8_t *program, uint8_t build_id,
+                       struct unwind_module *module)
+{
+    static uint8_t bytes[LARGE_PROGRAM];
+    struct made_function functions[LARGE_COUNT];
+    memcpy(bytes, program, 2); /* the rest does nothing */
+    for (unsigned i = 0; i < LARGE_COUNT; i++)
+        functions[i] = (struct made_function){MADE_TEXT + 0x40 * i, 0x40, {bytes, LARGE_PROGRAM}};
+    struct made_module made = {.functions = functions, .count = LARGE_COUNT, .build_id = build_id};
+    make_module(at, &made, module);
+}
+
+static int find_large(const struct unwind_module *module, unsigned function, int expected)
+{
+    struct unwind_rule rule;
+    uint64_t pc = MADE_BIAS + MADE_TEXT + 0x40 * function + 8;
+    ck_assert_int_eq(unwind_rule_find(module, pc, &rule), expected);
+    ck_assert_int_eq(rule.kind, expected ? UNWIND_NONE : UNWIND_STEP);
+    return rule.cfa_offset;
+}
+
+START_TEST(replaced_after_some_pages_were_read)
+{
+    struct unwind_module loaded, replacement;
+    static const struct timespec long_ago[2] = {{1, 0}, {1, 0}};
+    uint8_t id[20];
+    make_large(path, sp16, 20, &loaded);
+    memcpy(id, loaded.file.build_id, sizeof id);
+    loaded.file.build_id = id;
+    ck_assert_int_eq(find_large(&loaded, 0, 0), 16);
+    make_large(path, sp32, 21, &replacement);
+    find_large(&loaded, LARGE_COUNT - 1, -ESTALE);
+    ck_assert_int_eq(find_large(&loaded, 0, 0), 16);
+    /* The right file under a new inode, then with other times. */
+    make_large(path, sp16, 20, &replacement);
+    ck_assert_int_eq(find_large(&loaded, LARGE_COUNT - 1, 0), 16);
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    ck_assert_int_eq(find_large(&loaded, LARGE_COUNT / 2, 0), 16);
 }
 END_TEST
 
@@ -679,6 +721,7 @@ static Suite *suite(void)
     TCase *files = tcase_create("files");
     tcase_add_checked_fixture(files, make_directory, remove_directory);
     tcase_add_test(files, replaced_file);
+    tcase_add_test(files, replaced_after_some_pages_were_read);
     tcase_add_test(files, replaced_file_without_build_id);
     tcase_add_test(files, deleted_file);
     tcase_add_test(files, not_a_file_to_read);
