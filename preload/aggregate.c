@@ -76,29 +76,34 @@ static struct ht_site_view *use_site(uint32_t site)
     return view;
 }
 
-static void use_stack_site(uint32_t site)
+/* False where it is too early: the site is so new that its frames are not described. */
+static bool use_stack_site(uint32_t site)
 {
-    struct ht_site_view *view = use_site(site);
-    if (!view)
-        return;
     uint32_t stack = ht_site_stack(site), tag = ht_site_tag(site);
     uint32_t first = ht_intern(&ht_sites, ht_intern_key(&ht_sites, site), false);
-    if (first != site && first != HT_INTERN_FULL && use_site(first))
+    if (!ht_rules_described(stack) || (first < site && !use_stack_site(first)))
+        return false;
+    struct ht_site_view *view = use_site(site);
+    if (!view)
+        return false;
+    if (first < site) /* the key has two ids: the earlier one stands for both */
         view->canonical = first;
     view->fallback = ht_stack_root(stack) == HT_STACK_FALLBACK;
     view->tag = tag ? tag : ht_rules_tag(stack);
     view->construct = ht_rules_construct(stack);
+    return true;
 }
 
 /* The sites that stand for a tag alone: id 0 is what had no tag either. */
 static void use_tag_sites(void)
 {
+    static uint32_t seen;
+    uint32_t tags = ht_tag_count();
+    if (tags == seen)
+        return;
+    seen = tags;
     for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
-        struct ht_total *total = ht_total(tag);
-        if (!__atomic_load_n(&total->figures[HT_ALLOCATED_BLOCKS], __ATOMIC_RELAXED) &&
-            !total->started && tag != 0 && !(ht_tag(tag) && ht_tag(tag)->kind == HTL_TAG_EXPLICIT))
-            continue;
-        struct ht_site_view *view = use_site(tag);
+        struct ht_site_view *view = tag == 0 || ht_tag(tag) ? use_site(tag) : NULL;
         if (!view)
             continue;
         view->fallback = true;
@@ -115,17 +120,19 @@ static void use_new_stack_sites(void)
         used += ht_sites.segments[s].used;
     if (used == seen)
         return;
+    bool all = true;
     for (unsigned s = 0; s < segments; s++) {
         struct ht_intern_segment *segment = &ht_sites.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
             if (!__atomic_load_n(&segment->slots[i], __ATOMIC_ACQUIRE))
                 continue;
             struct ht_site_view *view = ht_site_view(segment->base + i);
-            if (view && !view->used)
-                use_stack_site(segment->base + i);
+            if (view && !view->used && !use_stack_site(segment->base + i))
+                all = false;
         }
     }
-    seen = used;
+    if (all)
+        seen = used;
 }
 
 static uint32_t take_provisional(void)

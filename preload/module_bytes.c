@@ -25,11 +25,12 @@
 #include "heaptally/crc32c.h"
 
 enum {
-    MAX_SEGMENTS = 16, /* PT_LOAD entries of one file; linkers make 2 to 6 */
-    MAX_HEADERS = 64,  /* program headers of one file */
-    MAX_BUILD_ID = 64, /* bytes; SHA-1, the usual one, has 20 */
-    MAX_VDSO = 65536,  /* bytes; 8192 as of Linux 6 */
-    NO_FILE = 0xffff,  /* no index in files */
+    MAX_SEGMENTS = 16,     /* PT_LOAD entries of one file; linkers make 2 to 6 */
+    MAX_HEADERS = 64,      /* program headers of one file */
+    MAX_BUILD_ID = 64,     /* bytes; SHA-1, the usual one, has 20 */
+    MAX_VDSO = 65536,      /* bytes; 8192 as of Linux 6 */
+    FRAME_ENCODING = 0x1b, /* how .eh_frame_hdr points to .eh_frame: relative, 4 bytes */
+    NO_FILE = 0xffff,      /* no index in files */
 };
 
 struct segment {
@@ -44,7 +45,7 @@ struct known_file {
     uint64_t path_hash;
     uint8_t build_id[MAX_BUILD_ID];
     uint32_t build_id_length;
-    uint32_t eh_frame_hdr_digest;
+    uint32_t unwind_digest;
     uint64_t eh_frame_hdr_vaddr, eh_frame_hdr_size;
     /* The file that was found to be that module. */
     struct stat status;
@@ -96,12 +97,6 @@ void module_bytes_close(void)
     free(cache->vdso);
     free(cache);
     cache = NULL;
-}
-
-uint32_t module_bytes_digest(const void *bytes, size_t length)
-{
-    uint32_t crc = htl_crc32c(0, bytes, length);
-    return crc ? crc : 1;
 }
 
 /* Reads exactly `length` bytes at `offset`; -ENOEXEC if the file ends before. */
@@ -202,29 +197,111 @@ static int check_build_id(int descriptor, const struct elf_headers *headers,
     return file->build_id_length ? -ESTALE : 0;
 }
 
-/* For a module without build-id: whether the file has the module's unwind search table. */
+/* A segment with an unwind table, in memory or in the file. */
+struct image {
+    const Elf64_Phdr *segment;
+    int descriptor;     /* of the file, -1: it is in memory */
+    uint64_t load_bias; /* where in memory */
+};
+
+static int read_image(const struct image *image, uint64_t vaddr, void *out, size_t length)
+{
+    const Elf64_Phdr *segment = image->segment;
+    if (vaddr < segment->p_vaddr || vaddr - segment->p_vaddr > segment->p_filesz ||
+        length > segment->p_filesz - (vaddr - segment->p_vaddr))
+        return -ENOEXEC;
+    if (image->descriptor >= 0)
+        return read_exactly(image->descriptor, segment->p_offset + (vaddr - segment->p_vaddr), out,
+                            length);
+    memcpy(out, (const void *)(image->load_bias + vaddr), length);
+    return 0;
+}
+
+static int digest_bytes(const struct image *image, uint64_t vaddr, uint64_t length, uint32_t *crc)
+{
+    while (length) {
+        uint8_t block[MODULE_BYTES_PAGE];
+        size_t part = length < sizeof block ? (size_t)length : sizeof block;
+        int error = read_image(image, vaddr, block, part);
+        if (error)
+            return error;
+        *crc = htl_crc32c(*crc, block, part);
+        vaddr += part;
+        length -= part;
+    }
+    return 0;
+}
+
+/* The records of .eh_frame, each of which begins with its length, as far as they make sense. */
+static int digest_records(const struct image *image, uint64_t vaddr, uint32_t *crc)
+{
+    uint32_t length;
+    while (!read_image(image, vaddr, &length, sizeof length) && length && length < 0xfffffff0) {
+        int error = digest_bytes(image, vaddr, sizeof length + (uint64_t)length, crc);
+        if (error)
+            return error == -ENOEXEC ? 0 : error;
+        vaddr += sizeof length + (uint64_t)length;
+    }
+    return 0;
+}
+
+/* Finds the unwind table's header and the segment that holds it; NULL if there is none. */
+static const Elf64_Phdr *find_table(const Elf64_Phdr *headers, unsigned count, struct image *image)
+{
+    const Elf64_Phdr *table = NULL;
+    for (unsigned i = 0; i < count; i++)
+        if (headers[i].p_type == PT_GNU_EH_FRAME)
+            table = &headers[i];
+    image->segment = NULL;
+    for (unsigned i = 0; table && i < count; i++)
+        if (headers[i].p_type == PT_LOAD && table->p_vaddr >= headers[i].p_vaddr &&
+            table->p_vaddr - headers[i].p_vaddr < headers[i].p_filesz)
+            image->segment = &headers[i];
+    return image->segment ? table : NULL;
+}
+
+/* The same in memory and in the file, unless relocations changed the table in memory; then the
+ * module isn't recognised, which is safe. */
+static int digest_table(const struct image *image, const Elf64_Phdr *table, uint32_t *digest)
+{
+    struct {
+        uint8_t version, frame_encoding, count_encoding, table_encoding;
+        int32_t frame; /* from here to .eh_frame */
+    } start;
+    uint32_t crc = 0;
+    int error = digest_bytes(image, table->p_vaddr, table->p_filesz, &crc);
+    if (!error)
+        error = read_image(image, table->p_vaddr, &start, sizeof start);
+    if (!error && start.frame_encoding != FRAME_ENCODING)
+        error = -ENOEXEC;
+    if (!error)
+        error = digest_records(image, table->p_vaddr + 4 + (uint64_t)(int64_t)start.frame, &crc);
+    *digest = crc ? crc : 1;
+    return error;
+}
+
+uint32_t module_bytes_digest(const Elf64_Phdr *headers, unsigned count, uint64_t load_bias)
+{
+    struct image image = {.descriptor = -1, .load_bias = load_bias};
+    const Elf64_Phdr *table = find_table(headers, count, &image);
+    uint32_t digest;
+    return table && !digest_table(&image, table, &digest) ? digest : 0;
+}
+
+/* For a module without build-id: whether the file has the module's unwind table. */
 static int check_table(int descriptor, const struct elf_headers *headers,
                        const struct module_file *file)
 {
-    const Elf64_Phdr *table = NULL;
-    for (unsigned i = 0; i < headers->count; i++)
-        if (headers->header[i].p_type == PT_GNU_EH_FRAME)
-            table = &headers->header[i];
-    if (!table || !file->eh_frame_hdr_digest || table->p_vaddr != file->eh_frame_hdr_vaddr ||
+    struct image image = {.descriptor = descriptor};
+    const Elf64_Phdr *table = find_table(headers->header, headers->count, &image);
+    uint32_t digest;
+    if (!table || !file->unwind_digest || table->p_vaddr != file->eh_frame_hdr_vaddr ||
         table->p_filesz != file->eh_frame_hdr_size)
         return -ESTALE;
-    uint32_t crc = 0;
-    for (uint64_t done = 0; done < table->p_filesz;) {
-        uint8_t block[MODULE_BYTES_PAGE];
-        uint64_t rest = table->p_filesz - done;
-        size_t length = rest < sizeof block ? (size_t)rest : sizeof block;
-        int error = read_exactly(descriptor, table->p_offset + done, block, length);
-        if (error)
-            return error;
-        crc = htl_crc32c(crc, block, length);
-        done += length;
-    }
-    return (crc ? crc : 1) == file->eh_frame_hdr_digest ? 0 : -ESTALE;
+    int error = digest_table(&image, table, &digest);
+    if (error)
+        return error == -ENOEXEC ? -ESTALE : error;
+    return digest == file->unwind_digest ? 0 : -ESTALE;
 }
 
 /* Identifies the open file and reads its program headers. */
@@ -299,7 +376,7 @@ static bool is_known_as(const struct known_file *known, const struct module_file
     return known->path_hash == path_hash && known->build_id_length == file->build_id_length &&
            !memcmp(known->build_id, file->build_id_length ? file->build_id : known->build_id,
                    file->build_id_length) &&
-           known->eh_frame_hdr_digest == file->eh_frame_hdr_digest &&
+           known->unwind_digest == file->unwind_digest &&
            known->eh_frame_hdr_vaddr == file->eh_frame_hdr_vaddr &&
            known->eh_frame_hdr_size == file->eh_frame_hdr_size;
 }
@@ -310,7 +387,7 @@ static void set_key(struct known_file *known, const struct module_file *file, ui
     known->build_id_length = file->build_id_length;
     if (file->build_id_length)
         memcpy(known->build_id, file->build_id, file->build_id_length);
-    known->eh_frame_hdr_digest = file->eh_frame_hdr_digest;
+    known->unwind_digest = file->unwind_digest;
     known->eh_frame_hdr_vaddr = file->eh_frame_hdr_vaddr;
     known->eh_frame_hdr_size = file->eh_frame_hdr_size;
 }

@@ -6,7 +6,7 @@
  * unmap that at any moment, and under mlockall a touched mapping would stay resident.
  *
  * The file is trusted only once it has been shown to be the one that was loaded: by its build-id,
- * or, where it has none, by the checksum of its unwind search table. It is opened for the length
+ * or, where it has none, by the checksum of its unwind table. It is opened for the length
  * of one batch of reads only, and only if the cache lacks a page, since a program may close, or
  * count, every descriptor it finds. A file whose device, inode, size or times changed is identified
  * anew.
@@ -17,6 +17,7 @@
 #ifndef HEAPTALLY_MODULE_BYTES_H
 #define HEAPTALLY_MODULE_BYTES_H
 
+#include <elf.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,10 +29,9 @@ struct module_file {
     uint32_t build_id_length;    /* in bytes, 0 if it has none */
     uint64_t eh_frame_hdr_vaddr; /* link-time address of PT_GNU_EH_FRAME, 0 if there is none */
     uint64_t eh_frame_hdr_size;  /* p_filesz of it, in bytes */
-    /* module_bytes_digest over the loaded .eh_frame_hdr. Looked at only where build_id_length is
-     * 0; a module that has neither cannot be told from a file put in its place, and reads as
-     * -ESTALE. 0: not taken. */
-    uint32_t eh_frame_hdr_digest;
+    /* module_bytes_digest of the loaded module. Looked at only where build_id_length is 0; a module
+     * that has neither cannot be told from a file put in its place, and reads as -ESTALE. */
+    uint32_t unwind_digest;
 };
 
 enum {
@@ -66,7 +66,10 @@ void module_bytes_end(void);
  * The descriptor, which the caller closes, or a -errno as above. -ENOENT for the vDSO. */
 int module_bytes_open_file(const struct module_file *file);
 
-/* The checksum of a table in memory for eh_frame_hdr_digest; never 0. */
-uint32_t module_bytes_digest(const void *bytes, size_t length);
+/* The checksum of a loaded module's unwind table, for unwind_digest: .eh_frame_hdr and, after it,
+ * the records of .eh_frame. Reads the module's memory, so the loader's lock must be held (the
+ * program headers and bias are those of a dl_iterate_phdr callback). 0 if the module has no such
+ * table. */
+uint32_t module_bytes_digest(const Elf64_Phdr *headers, unsigned count, uint64_t load_bias);
 
 #endif

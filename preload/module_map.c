@@ -128,7 +128,7 @@ struct ht_module *ht_module_of(uintptr_t pc)
 /* One object of the loader's list, as long as the list is locked. */
 struct seen {
     uint64_t load_bias, start, end, eh_frame_hdr_vaddr, eh_frame_hdr_size;
-    uint32_t eh_frame_hdr_digest;
+    uint32_t unwind_digest;
     uint8_t build_id[64];
     uint32_t build_id_length;
     char path[1024];
@@ -217,8 +217,8 @@ static void read_object(struct seen *seen, const struct dl_phdr_info *info, bool
         }
     }
     if (!seen->build_id_length && seen->eh_frame_hdr_size)
-        seen->eh_frame_hdr_digest = module_bytes_digest(
-            (const void *)(info->dlpi_addr + seen->eh_frame_hdr_vaddr), seen->eh_frame_hdr_size);
+        seen->unwind_digest =
+            module_bytes_digest(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr);
     read_path(seen, info, first);
 }
 
@@ -318,7 +318,7 @@ static void add(const struct seen *seen)
                             .build_id_length = seen->build_id_length,
                             .eh_frame_hdr_vaddr = seen->eh_frame_hdr_vaddr,
                             .eh_frame_hdr_size = seen->eh_frame_hdr_size,
-                            .eh_frame_hdr_digest = seen->eh_frame_hdr_digest},
+                            .unwind_digest = seen->unwind_digest},
                    .load_bias = seen->load_bias,
                    .start = seen->start,
                    .end = seen->end},

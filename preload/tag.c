@@ -91,6 +91,11 @@ struct ht_tag_entry *ht_tag(uint32_t id)
     return &entries[id];
 }
 
+uint32_t ht_tag_count(void)
+{
+    return used;
+}
+
 static void count(uint32_t id, uint64_t *counter, uint32_t what)
 {
     if (!(__atomic_load_n(&entries[id].counted, __ATOMIC_RELAXED) & what))

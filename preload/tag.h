@@ -39,6 +39,9 @@ uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind);
 /* The entry of an id, or NULL if nothing is there (yet). */
 struct ht_tag_entry *ht_tag(uint32_t id);
 
+/* How many names there are. */
+uint32_t ht_tag_count(void);
+
 /* One instantiation or cycle more. */
 void ht_tag_count_instantiation(uint32_t id);
 void ht_tag_count_cycle(uint32_t id);

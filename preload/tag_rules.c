@@ -300,6 +300,14 @@ static uint64_t info_of(uint32_t stack)
     return __atomic_load_n(slot + 2, __ATOMIC_ACQUIRE);
 }
 
+bool ht_rules_described(uint32_t stack)
+{
+    for (; stack >= HT_STACK_ROOTS; stack = ht_stack_outer(stack))
+        if (!(info_of(stack) & HT_INFO_FINAL))
+            return false;
+    return true;
+}
+
 uint32_t ht_rules_tag(uint32_t stack)
 {
     uint32_t by_default = 0, skipped = 0;

@@ -25,6 +25,9 @@ void ht_rules_begin(const struct ht_settings *settings);
  * monitor, or whoever stands in for it. */
 void ht_rules_describe_frames(void);
 
+/* Whether all frames of a stack are described; a thread may have added some since. */
+bool ht_rules_described(uint32_t stack);
+
 /* The tag of a stack, all of whose frames are described. */
 uint32_t ht_rules_tag(uint32_t stack);
 
