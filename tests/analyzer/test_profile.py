@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """The arithmetic of the model, through the JSON report."""
+import math
+
 import driver
 import htl
 from htl import MB
@@ -230,6 +232,21 @@ class Profile(driver.Case):
         half = 2.306 * (sse / 8 / sxx)**0.5
         self.assertAlmostEqual(t["growth_rate_mb_per_hour"], slope, 3)
         self.assertAlmostEqual((t["ci_high"] - t["ci_low"]) / 2 / half, 1, 2)
+
+    def test_trend_of_a_slow_wave(self):
+        """Neighbouring samples that are alike count for less: the interval is much wider than that
+        of independent samples."""
+        y = [100 + math.sin(i / 5) for i in range(70)]
+        t = self.trend([int(v * MB) for v in y])
+        xs = [i / 60 for i in range(70)]
+        mx, my = sum(xs) / 70, sum(y) / 70
+        sxx = sum((x - mx)**2 for x in xs)
+        slope = sum((x - mx) * (v - my) for x, v in zip(xs, y)) / sxx
+        sse = sum((v - my - slope * (x - mx))**2 for x, v in zip(xs, y))
+        naive = 1.995 * (sse / 68 / sxx)**0.5
+        self.assertGreater((t["ci_high"] - t["ci_low"]) / 2, 4 * naive)
+        self.assertLess(t["ci_low"], 0)
+        self.assertGreater(t["ci_high"], 0)
 
     def test_flat_is_not_growth(self):
         t = self.trend([50 * MB] * 12)
