@@ -11,13 +11,17 @@
 
 static uint8_t build_id[64];
 
-/* A module without build-id is identified by the checksum of its search table. */
-static void take_digest(Elf *elf, const GElf_Phdr *header, struct module_file *file)
+/* A module without build-id is identified by the checksum of its table: the segment that holds the
+ * table lies in the file as it would in memory. */
+static void take_digest(Elf *elf, const GElf_Phdr *headers, size_t count, struct module_file *file)
 {
-    Elf_Data *data =
-        elf_getdata_rawchunk(elf, (int64_t)header->p_offset, header->p_filesz, ELF_T_BYTE);
-    if (data)
-        file->eh_frame_hdr_digest = module_bytes_digest(data->d_buf, data->d_size);
+    size_t size;
+    const char *raw = elf_rawfile(elf, &size);
+    for (size_t i = 0; i < count; i++)
+        if (headers[i].p_type == PT_LOAD && file->eh_frame_hdr_vaddr >= headers[i].p_vaddr &&
+            file->eh_frame_hdr_vaddr - headers[i].p_vaddr < headers[i].p_filesz)
+            file->unwind_digest = module_bytes_digest(
+                headers, (unsigned)count, (uint64_t)raw + headers[i].p_offset - headers[i].p_vaddr);
 }
 
 static void describe(Elf *elf, struct unwind_module *module)
@@ -31,22 +35,24 @@ static void describe(Elf *elf, struct unwind_module *module)
         file->build_id_length = (uint32_t)length;
     }
     size_t count = 0;
+    GElf_Phdr headers[64];
     elf_getphdrnum(elf, &count);
+    if (count > sizeof headers / sizeof headers[0])
+        count = sizeof headers / sizeof headers[0];
     module->start = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
-        GElf_Phdr header;
-        gelf_getphdr(elf, (int)i, &header);
-        if (header.p_type == PT_LOAD && header.p_vaddr < module->start)
-            module->start = header.p_vaddr;
-        if (header.p_type == PT_LOAD && header.p_vaddr + header.p_memsz > module->end)
-            module->end = header.p_vaddr + header.p_memsz;
-        if (header.p_type != PT_GNU_EH_FRAME)
+        GElf_Phdr *header = gelf_getphdr(elf, (int)i, &headers[i]);
+        if (header->p_type == PT_LOAD && header->p_vaddr < module->start)
+            module->start = header->p_vaddr;
+        if (header->p_type == PT_LOAD && header->p_vaddr + header->p_memsz > module->end)
+            module->end = header->p_vaddr + header->p_memsz;
+        if (header->p_type != PT_GNU_EH_FRAME)
             continue;
-        file->eh_frame_hdr_vaddr = header.p_vaddr;
-        file->eh_frame_hdr_size = header.p_filesz;
-        if (length <= 0)
-            take_digest(elf, &header, file);
+        file->eh_frame_hdr_vaddr = header->p_vaddr;
+        file->eh_frame_hdr_size = header->p_filesz;
     }
+    if (length <= 0)
+        take_digest(elf, headers, count, file);
 }
 
 int file_module(const char *path, struct unwind_module *module)

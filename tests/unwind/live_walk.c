@@ -80,8 +80,8 @@ static int list_one(struct dl_phdr_info *info, size_t size, void *unused)
         if (header->p_type == PT_GNU_EH_FRAME) {
             module->file.eh_frame_hdr_vaddr = header->p_vaddr;
             module->file.eh_frame_hdr_size = header->p_filesz;
-            module->file.eh_frame_hdr_digest =
-                module_bytes_digest((const void *)start, header->p_filesz);
+            module->file.unwind_digest =
+                module_bytes_digest(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr);
         }
     }
     return 0;

@@ -14,6 +14,7 @@ enum { MAX_FILE = 65536, MAX_FUNCTIONS = 64, ID_LENGTH = 20 };
 static uint8_t file[MAX_FILE];
 static size_t length;
 static uint8_t build_id[ID_LENGTH];
+static Elf64_Phdr headers[3];
 
 static void put(const void *bytes, size_t count)
 {
@@ -116,7 +117,7 @@ static void put_headers(size_t note, size_t table, size_t table_size)
         .e_phentsize = sizeof(Elf64_Phdr),
         .e_phnum = 3,
     };
-    Elf64_Phdr headers[3] = {
+    Elf64_Phdr filled[3] = {
         {.p_type = PT_LOAD, .p_filesz = length, .p_memsz = MADE_TEXT + MADE_TEXT_SIZE},
         {.p_type = PT_GNU_EH_FRAME,
          .p_offset = table,
@@ -126,6 +127,7 @@ static void put_headers(size_t note, size_t table, size_t table_size)
         {.p_type = note ? PT_NOTE : PT_NULL, .p_offset = note, .p_filesz = 36, .p_align = 4},
     };
     memcpy(file, &header, sizeof header);
+    memcpy(headers, filled, sizeof headers);
     memcpy(file + sizeof header, headers, sizeof headers);
 }
 
@@ -138,8 +140,8 @@ static void describe(const char *path, const struct made_module *made, size_t ta
                  .build_id_length = made->build_id ? ID_LENGTH : 0,
                  .eh_frame_hdr_vaddr = table,
                  .eh_frame_hdr_size = table_size,
-                 .eh_frame_hdr_digest =
-                     made->build_id ? 0 : module_bytes_digest(file + table, table_size)},
+                 .unwind_digest =
+                     made->build_id ? 0 : module_bytes_digest(headers, 3, (uint64_t)file)},
         .load_bias = MADE_BIAS,
         .start = MADE_BIAS,
         .end = MADE_BIAS + MADE_TEXT + MADE_TEXT_SIZE,

@@ -551,6 +551,10 @@ START_TEST(replaced_file_without_build_id)
     struct made_module made = {.functions = &function, .count = 1};
     make_module(path, &made, &replacement);
     find(&loaded, -ESTALE);
+    /* The same search table, but other frames. */
+    make_sp(path, sp32, 0, &replacement);
+    ck_assert_uint_ne(replacement.file.unwind_digest, loaded.file.unwind_digest);
+    find(&loaded, -ESTALE);
     /* A file with a build-id where the loaded one had none. */
     make_sp(path, sp16, 9, &replacement);
     find(&loaded, -ESTALE);
@@ -558,7 +562,7 @@ START_TEST(replaced_file_without_build_id)
     ck_assert_int_eq(find(&loaded, 0).cfa_offset, 16);
     /* Nothing to identify it by. */
     forget_the_cache();
-    loaded.file.eh_frame_hdr_digest = 0;
+    loaded.file.unwind_digest = 0;
     find(&loaded, -ESTALE);
 }
 END_TEST
