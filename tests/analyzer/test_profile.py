@@ -242,9 +242,13 @@ class Profile(driver.Case):
         mx, my = sum(xs) / 70, sum(y) / 70
         sxx = sum((x - mx)**2 for x in xs)
         slope = sum((x - mx) * (v - my) for x, v in zip(xs, y)) / sxx
-        sse = sum((v - my - slope * (x - mx))**2 for x, v in zip(xs, y))
-        naive = 1.995 * (sse / 68 / sxx)**0.5
-        self.assertGreater((t["ci_high"] - t["ci_low"]) / 2, 4 * naive)
+        residuals = [v - my - slope * (x - mx) for x, v in zip(xs, y)]
+        sse = sum(e * e for e in residuals)
+        alike = min(0.95, sum(e * f for e, f in zip(residuals, residuals[1:])) / sse)
+        self.assertGreater(alike, 0.9)
+        # 70 samples are worth fewer than 6: the quantile is that of 4 degrees of freedom.
+        half = 2.776 * (sse / 68 / sxx * (1 + alike) / (1 - alike))**0.5
+        self.assertAlmostEqual((t["ci_high"] - t["ci_low"]) / 2 / half, 1, 2)
         self.assertLess(t["ci_low"], 0)
         self.assertGreater(t["ci_high"], 0)
 
