@@ -17,15 +17,6 @@
 
 enum { NOT_FOUND = 127, NOT_EXECUTABLE = 126, OWN_FAILURE = 125, HELP = 1000 };
 
-/*
- * Options that need a process beside the program: `run` becomes the program and cannot do them, so
- * it does not take them.
- */
-static bool is_taken(enum ht_option_id id)
-{
-    return ht_options[id].kind != HT_EXIT_CODE;
-}
-
 void ht_help_run(FILE *out)
 {
     fputs("heaptally run [OPTION]... [--] PROGRAM [ARGUMENT]...\n\n"
@@ -34,8 +25,6 @@ void ht_help_run(FILE *out)
           out);
     for (int i = 0; i < HT_OPTION_COUNT; i++) {
         const struct ht_option *o = &ht_options[i];
-        if (!is_taken(i))
-            continue;
         char *usage = ht_format("--%s%s%s", o->name, *o->argument ? " " : "", o->argument);
         bool has_default = *o->standard && o->kind != HT_FLAG;
         fprintf(out, "  %-30s %s%s%s%s\n", usage, o->help, has_default ? " (" : "",
@@ -43,8 +32,8 @@ void ht_help_run(FILE *out)
         free(usage);
     }
     fputs(
-        "\nEach option can be given in the environment too: --trend-window is\n"
-        "HEAPTALLY_TREND_WINDOW. HEAPTALLY_LIBRARY names another libheaptally.so.\n\n"
+        "\nEach option can be given in the environment too: --max-file is\n"
+        "HEAPTALLY_MAX_FILE. HEAPTALLY_LIBRARY names another libheaptally.so.\n\n"
         "Exit status: the program's; 127 if it is not found, 126 if it cannot be executed, 125 if\n"
         "heaptally itself fails or preloading cannot work.\n",
         out);
@@ -100,10 +89,9 @@ static bool take_options(int argc, char **argv, bool *help)
     struct option options[HT_OPTION_COUNT + 2];
     int count = 0, option;
     for (int i = 0; i < HT_OPTION_COUNT; i++)
-        if (is_taken(i))
-            options[count++] = (struct option){
-                ht_options[i].name, ht_options[i].kind == HT_FLAG ? no_argument : required_argument,
-                NULL, i};
+        options[count++] = (struct option){
+            ht_options[i].name, ht_options[i].kind == HT_FLAG ? no_argument : required_argument,
+            NULL, i};
     options[count++] = (struct option){"help", no_argument, NULL, HELP};
     options[count] = (struct option){NULL, 0, NULL, 0};
     opterr = 0;

@@ -160,6 +160,7 @@ void ht_real_late(void)
     ht_real.operators_of_allocator = ht_real._Znwm && dladdr((void *)ht_real._Znwm, &owner) &&
                                      dladdr((void *)ht_real.malloc, &allocator) &&
                                      owner.dli_fbase == allocator.dli_fbase;
+    ht_real.bypassed = dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc;
     ht_real.operators_known = true;
     errno = saved;
 }

@@ -64,7 +64,9 @@ struct ht_real {
     bool operators_foreign;
     /* The C++ operators come from the allocator itself, not from a C++ runtime over malloc. */
     bool operators_of_allocator;
-    /* The two above have been found out. */
+    /* Another malloc comes before ours in the program: one that is linked into it. */
+    bool bypassed;
+    /* The three above have been found out. */
     bool operators_known;
 };
 #undef HT_REAL_FIELD

@@ -154,8 +154,9 @@ static void put_settings(void)
 {
     size_t start = begin_record(HTL_SETTINGS);
     char line[600];
-    int length = snprintf(line, sizeof line, "version=%s\nallocator=%s\n", HEAPTALLY_VERSION,
-                          ht_real.chunk_layout_known ? "glibc" : "other");
+    int length = snprintf(line, sizeof line, "version=%s\nallocator=%s\nstatic-allocator=%d\n",
+                          HEAPTALLY_VERSION, ht_real.chunk_layout_known ? "glibc" : "other",
+                          ht_real.bypassed);
     put(line, (size_t)length);
     for (unsigned id = 0; id < HT_OPTION_COUNT; id++) {
         const char *text = ht_settings.text[id];

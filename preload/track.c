@@ -1,5 +1,9 @@
 #include "track.h"
 
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 uint32_t ht_slow;
 
 static void add(uint64_t *counter, uint64_t value)
@@ -111,10 +115,33 @@ void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry
     ht_seal_write(p, size, count_allocated(size, entry, open ? open : explicit_tag(old->site)));
 }
 
+/* Whether the 8 bytes at `address` can be read. The kernel is asked: it reads the signal set before
+ * it finds that there is no such way to apply it. */
+static bool is_readable(uintptr_t address)
+{
+    int saved = errno;
+    long result = syscall(SYS_rt_sigprocmask, -1, address & ~(uintptr_t)7, NULL, 8);
+    bool readable = result == 0 || errno != EFAULT;
+    errno = saved;
+    return readable;
+}
+
+/* Whether any object, on the heap or not, can be looked at as if it were a block: only where the
+ * usable size stands in front of it, and only if what would be read is there. */
+static bool may_be_block(const void *p)
+{
+    uintptr_t address = (uintptr_t)p;
+    if (!ht_real.chunk_layout_known || address % 16 || !is_readable(address - 8))
+        return false;
+    size_t usable = ht_block_usable(p);
+    return usable - HT_SEAL_SIZE <= ht_largest_usable &&
+           is_readable(address + usable - HT_SEAL_SIZE);
+}
+
 void ht_track_adopted(uint32_t tag, const void *p)
 {
     struct ht_block block;
-    if (ht_seal_read((void *)p, &block) != HT_SEAL_VALID)
+    if (!may_be_block(p) || ht_seal_read((void *)p, &block) != HT_SEAL_VALID)
         return;
     uint32_t site = ht_site_is_provisional(block.site)
                         ? tag /* its stack is not known yet: the tag alone is */

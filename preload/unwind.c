@@ -7,6 +7,10 @@
 #include "raw_io.h"
 #include "stack_cache.h"
 
+/* Rules that were asked for again, over the whole run. */
+#define MAX_RETRIES 1000u
+static unsigned retries;
+
 bool ht_unwind_begin(void)
 {
     int error = unwind_rule_open();
@@ -53,9 +57,13 @@ static uint64_t rule_of(uint32_t frame)
         module = ht_module_of(pc);
     }
     struct unwind_rule rule;
-    unwind_rule_find(module ? &module->unwind : NULL, pc, &rule);
+    int error = unwind_rule_find(module ? &module->unwind : NULL, pc, &rule);
     uint64_t packed = unwind_rule_pack(&rule);
-    __atomic_store_n(slot, packed, __ATOMIC_RELEASE);
+    /* A file that cannot be read now may be readable later: asked again, a bounded number of times.
+     */
+    bool ask_again = error < 0 && retries < MAX_RETRIES;
+    retries += ask_again;
+    __atomic_store_n(slot, ask_again ? 0 : packed, __ATOMIC_RELEASE);
     return packed;
 }
 
