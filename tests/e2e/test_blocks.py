@@ -47,10 +47,10 @@ class Blocks(harness.TallyTest):
         report = self.report(self.only_snapshot())
         self.expect("deep-bound plugin: other figures", controller(report, "kept")["live_bytes"],
                     100000)
-        # Some of their blocks lie where one of ours was freed behind our back, seal and all.
+        # 100 that are freed, 50 that are resized and then freed: the latter may count once or twice.
         foreign = report["quality"]["foreign_frees"]
-        self.expect_that("deep-bound plugin: foreign frees", foreign, 50 <= foreign <= 150,
-                         "50 to 150 of the 150 that came over")
+        self.expect_that("deep-bound plugin: foreign frees", foreign, 150 <= foreign <= 200,
+                         "150 to 200 for the 150 blocks that came over")
 
     def test_own_operators(self):
         plain = harness.run([harness.program("own_new")], self.dir)

@@ -15,8 +15,7 @@ static volatile size_t huge = SIZE_MAX, half = PTRDIFF_MAX, zero = 0, three = 3,
 static void answer(const char *call, void *block)
 {
     int error = errno;
-    printf("%-40s %s errno %d usable %d\n", call, block ? "block" : "NULL", block ? 0 : error,
-           block ? malloc_usable_size(block) >= 1 : 0);
+    printf("%-40s %s errno %d\n", call, block ? "block" : "NULL", block ? 0 : error);
     free(block);
     errno = 0;
 }
