@@ -5,13 +5,13 @@
  * window leaves its floor (trend_fit.h); pairs of windows merge upward, windows without a sample
  * leave nothing. A rule is looked at when a window closes, so that a tick costs next to nothing.
  *
- *   slope rule       for use that swings: a line through the last 5 .. 32 floors of one window
- *                    length is steeper than chance can make it (Student's t at 1e-6 .. 1e-8, wider
- *                    for dependent residuals), each quarter of it rises (not a step, not a fill
- *                    that levels off), and no shorter recent stretch says otherwise.
- *   staircase rule   for use that hardly swings: the floors rise above their plateau by more than
- *                    three times the deepest fall ever seen, at least three times, well apart, and
- *                    go on doing so. A fall below the plateau begins a new episode.
+ *   - The slope rule, for use that swings: a line through the last 5 .. 32 floors of one window
+ *     length is steeper than chance can make it (Student's t at 1e-6 .. 1e-8, wider for dependent
+ *     residuals), each quarter of it rises and no single step explains it (a step does not do, nor
+ *     a fill that levels off), and no shorter recent stretch says otherwise.
+ *   - The staircase rule, for use that hardly swings: the floors rise above their plateau by more
+ *     than three times the deepest fall ever seen, at least three times, well apart, and go on
+ *     doing so. A fall below the plateau begins a new episode.
  *
  * Both keep watching what they found and withdraw it when the growth ends.
  *
@@ -254,6 +254,29 @@ static inline bool ht_slope_contradicted(const struct ht_rules *r, double rate, 
 }
 
 /*
+ * Does one step, wherever it fits best, explain the last `count` floors nearly as well as the line
+ * does? With luck and noise a step alone looks like a slope that rises in every quarter.
+ */
+static inline bool ht_slope_is_step(const struct ht_floor_ring *ring, uint32_t count,
+                                    const struct ht_fit *fit)
+{
+    double origin = ht_ring_get(ring, count, 0).bytes, sum = 0, squares = 0, left = 0;
+    double best = INFINITY;
+    for (uint32_t i = 0; i < count; i++) {
+        double bytes = ht_ring_get(ring, count, i).bytes - origin;
+        sum += bytes;
+        squares += bytes * bytes;
+    }
+    for (uint32_t i = 0; i + 1 < count; i++) {
+        left += ht_ring_get(ring, count, i).bytes - origin;
+        double right = sum - left;
+        double rest = squares - left * left / (i + 1) - right * right / (count - i - 1);
+        best = ht_lesser(best, rest);
+    }
+    return fit->scatter * fit->scatter * (count - 2) > 0.85 * best;
+}
+
+/*
  * Is a rise of `gain` over the last `count` floors too little for what is known of falls? Few
  * floors lie on a line by luck now and then, among floors that usually stray far more: they must
  * have risen by twice the deepest fall of the last 3 * count. And while the evidence is not longer
@@ -289,7 +312,7 @@ static inline bool ht_slope_find(struct ht_rules *r, uint32_t level)
             continue;
         struct ht_fit fit = ht_fit_last(ring, count);
         if (fit.slope <= 0 || fit.slope < ht_quantiles[i].leak * ht_fit_wide_error(&fit) ||
-            !ht_slope_quarters_rise(ring, count) ||
+            !ht_slope_quarters_rise(ring, count) || ht_slope_is_step(ring, count, &fit) ||
             ht_slope_fell_more(r, ring, count, fit.slope * count * length) ||
             ht_slope_contradicted(r, fit.slope, count * length))
             continue;

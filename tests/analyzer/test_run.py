@@ -53,10 +53,10 @@ class Run(driver.Case):
     # ---- what the program gets ----
 
     def test_environment(self):
-        env = self.seen("--interval", "2s", "--threshold=pid=20MB", "--threshold", "500MB", "--tag",
+        env = self.seen("--interval", "2s", "--construct=pid=pid_new", "--construct", "a=b", "--tag",
                         "a=b*", "--tag=c=lib:d*", "--no-children", "--stacks=site")
         self.assertEqual({k: v for k, v in env.items() if k.startswith("HEAPTALLY_")},
-                         {"HEAPTALLY_INTERVAL": "2s", "HEAPTALLY_THRESHOLD": "pid=20MB\n500MB",
+                         {"HEAPTALLY_INTERVAL": "2s", "HEAPTALLY_CONSTRUCT": "pid=pid_new\na=b",
                           "HEAPTALLY_TAG": "a=b*\nc=lib:d*", "HEAPTALLY_NO_CHILDREN": "1",
                           "HEAPTALLY_STACKS": "site", "HEAPTALLY_LIBRARY": self.library,
                           "HEAPTALLY_ROOT": env["HEAPTALLY_ROOT"]})
@@ -233,7 +233,7 @@ class Run(driver.Case):
                              (["--stacks=deep", TRUE], ["deep"]),
                              (["--tag", "name", TRUE], ["name", "NAME=PATTERN"]),
                              (["--tag-skip", "libx", TRUE], ["lib:GLOB"]),
-                             (["--threshold=a=b", TRUE], ["a=b"]),
+                             (["--threshold=1MB", TRUE], ["--threshold"]),
                              (["--output=", TRUE], ["--output"]),
                              (["--no-children=1", TRUE], ["--no-children"]),
                              (["--tag-file", "/nonexistent/f", TRUE], ["/nonexistent/f"]),
@@ -248,8 +248,7 @@ class Run(driver.Case):
 
     def test_every_option_has_its_variable(self):
         """The help lists what the command takes, and each reaches the variable of its name."""
-        values = {"interval": "2s", "warmup": "1m", "threshold": "1MB", "trend-window": "50",
-                  "leak-threshold": "2.0", "tag": "a=b", "tag-file": "/dev/null",
+        values = {"interval": "2s", "leak-threshold": "2.0", "tag": "a=b", "tag-file": "/dev/null",
                   "tag-skip": "lib:x*",
                   "construct": "a=b", "stacks": "off", "max-file": "2MB", "keep": "3", "sync": "5s",
                   "output": "x.htl"}
