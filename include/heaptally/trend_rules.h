@@ -273,7 +273,7 @@ static inline bool ht_slope_is_step(const struct ht_floor_ring *ring, uint32_t c
         double rest = squares - left * left / (i + 1) - right * right / (count - i - 1);
         best = ht_lesser(best, rest);
     }
-    return fit->scatter * fit->scatter * (count - 2) > 0.85 * best;
+    return fit->scatter * fit->scatter * (count - 2) > 0.75 * best;
 }
 
 /*

@@ -127,6 +127,53 @@ START_TEST(fit_of_a_line_and_of_noise)
 }
 END_TEST
 
+static void ring_push(struct ht_floor_ring *ring, double at, double bytes)
+{
+    ht_ring_merge(ring, (struct ht_floor){.at = at, .bytes = bytes});
+    ht_ring_close(ring);
+}
+
+START_TEST(a_step_is_no_slope)
+{
+    struct rnd rnd;
+    rnd_seed(&rnd, 8);
+    for (uint32_t count = 8; count <= 32; count += 4) {
+        for (uint32_t at = count / 4; at <= 3 * count / 4; at++) {
+            struct ht_floor_ring step = {0}, line = {0}, fill = {0};
+            for (uint32_t i = 0; i < count; i++) {
+                double noise = rnd_normal(&rnd);
+                ring_push(&step, i, noise + (i >= at ? 8 : 0));
+                ring_push(&line, i, noise + 1000.0 * i / count);
+                ring_push(&fill, i, 1000 * (1 - exp(-6.0 * i / count)));
+            }
+            struct ht_fit fit = ht_fit_last(&step, count);
+            ck_assert(ht_slope_is_step(&step, count, &fit));
+            fit = ht_fit_last(&line, count);
+            ck_assert(!ht_slope_is_step(&line, count, &fit));
+            ck_assert(ht_slope_quarters_rise(&line, count));
+            ck_assert(!ht_slope_quarters_rise(&fill, count));
+        }
+    }
+}
+END_TEST
+
+/* Six floors in line by luck, after ones that stray: no slope until it has risen past their falls.
+ */
+START_TEST(a_lucky_line_is_no_slope)
+{
+    struct ht_rules *rules = &trend.watch;
+    struct ht_floor_ring ring = {0};
+    begin(1, 0);
+    for (int i = 0; i < 12; i++)
+        ring_push(&ring, i, i % 2 ? 100 : 0);
+    for (int i = 12; i < 18; i++)
+        ring_push(&ring, i, 10 * (i - 11));
+    ck_assert(ht_slope_fell_more(rules, &ring, 6, 60));
+    ck_assert(!ht_slope_fell_more(rules, &ring, 6, 201));
+    ck_assert(!ht_slope_fell_more(rules, &ring, 8, 60));
+}
+END_TEST
+
 /* ---- windows --------------------------------------------------------------------------------- */
 
 #define LONG_TICKS 20000
@@ -700,6 +747,8 @@ int main(void)
     tcase_add_test(tests, quantile_row_is_the_nearest_below);
     tcase_add_test(tests, root_is_the_square_root);
     tcase_add_test(tests, fit_of_a_line_and_of_noise);
+    tcase_add_test(tests, a_step_is_no_slope);
+    tcase_add_test(tests, a_lucky_line_is_no_slope);
     tcase_add_loop_test(tests, windows_merge_as_if_counted_directly, 0, 4);
     tcase_add_test(tests, state_is_small);
     tcase_add_test(tests, a_copy_goes_on_as_the_original);
