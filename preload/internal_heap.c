@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -30,12 +31,28 @@ struct range {
     _Atomic uintptr_t end;
 };
 
+/* Held with all signals blocked: a handler may allocate, begin a thread's state, or fork, and must
+ * never find the lock held by what it interrupted. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct free_block *free_blocks[CLASS_COUNT]; /* lock */
 static char *arena_next, *arena_end;                /* lock */
 static uint64_t mapped;                             /* lock for writing */
 static struct range ranges[MAX_RANGES];
 static _Atomic unsigned range_count;
+
+static void enter(sigset_t *before)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+    pthread_mutex_lock(&lock);
+}
+
+static void leave(const sigset_t *before)
+{
+    pthread_mutex_unlock(&lock);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
 
 /* Four classes a doubling from 64 bytes on, all multiples of 16: at most a quarter is wasted. */
 static size_t class_size(unsigned class)
@@ -131,9 +148,10 @@ void *ht_heap_alloc(size_t size, size_t alignment)
     if (size > (size_t)1 << 40 || alignment > (size_t)1 << 20)
         return NULL;
     size_t slack = alignment - 16;
-    pthread_mutex_lock(&lock);
+    sigset_t before;
+    enter(&before);
     struct head *base = take(sizeof *base + size + slack);
-    pthread_mutex_unlock(&lock);
+    leave(&before);
     if (!base)
         return NULL;
     uintptr_t block = ((uintptr_t)(base + 1) + slack) & ~(uintptr_t)(alignment - 1);
@@ -152,14 +170,15 @@ void ht_heap_free(void *block)
     struct head *head = (struct head *)block - 1;
     uint32_t class_or_pages = head->class_or_pages;
     struct free_block *base = (struct free_block *)((char *)head - head->shift);
-    pthread_mutex_lock(&lock);
+    sigset_t before;
+    enter(&before);
     if (class_or_pages & OWN_MAPPING) {
         unmap(base, (size_t)(class_or_pages & ~OWN_MAPPING) * 4096);
     } else {
         base->next = free_blocks[class_or_pages];
         free_blocks[class_or_pages] = base;
     }
-    pthread_mutex_unlock(&lock);
+    leave(&before);
 }
 
 size_t ht_heap_usable(const void *block)
@@ -176,7 +195,9 @@ bool ht_heap_owns(const void *block)
     uintptr_t p = (uintptr_t)block;
     for (unsigned i = 0, count = range_count; i < count; i++) {
         uintptr_t start = ranges[i].start;
-        if (start && p >= start && p < ranges[i].end)
+        /* Read again: the place may have been given to another range in between, and the start of
+         * one with the end of the other says nothing. */
+        if (start && p >= start && p < ranges[i].end && ranges[i].start == start)
             return true;
     }
     return false;

@@ -99,10 +99,13 @@ static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
     if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
         return false;
     struct ht_cell *cell = &thread->cells[block.site & (HT_CELLS - 1)];
-    if (__builtin_expect(cell->site != block.site, 0))
-        return false;
-    *block.seal = 0;
+    /* Before the cell is looked at: from then on no signal handler gives it to another site. */
     ht_track_begin(thread);
+    if (__builtin_expect(cell->site != block.site, 0)) {
+        ht_track_end(thread);
+        return false;
+    }
+    *block.seal = 0;
     ht_add_owned(&cell->figures[HT_FREED_BYTES], block.size);
     ht_add_owned(&cell->figures[HT_FREED_BLOCKS], 1);
     ht_track_end(thread);
