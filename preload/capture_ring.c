@@ -1,5 +1,6 @@
 #include "capture_ring.h"
 
+#include "frame_table.h"
 #include "internal_heap.h"
 
 struct ht_capture *ht_captures;
@@ -25,4 +26,29 @@ struct ht_capture *ht_capture_claim(void)
             return slot;
     }
     return NULL;
+}
+
+/* Whether a capture that waits to be worked off will bring the rule of `frame`. */
+static bool is_awaited(uint32_t frame)
+{
+    for (unsigned i = 0; i < HT_CAPTURE_SLOTS; i++)
+        if (ht_captures[i].state == HT_CAPTURE_READY &&
+            ht_captures[i].frames[ht_captures[i].frame_count - 1] == frame)
+            return true;
+    return false;
+}
+
+void ht_capture_after_fork(void)
+{
+    for (unsigned i = 0; ht_captures && i < HT_CAPTURE_SLOTS; i++)
+        if (ht_captures[i].state == HT_CAPTURE_FILLING)
+            ht_captures[i].state = HT_CAPTURE_FREE;
+    for (unsigned s = 0; ht_captures && s < ht_intern_segments(&ht_frames); s++) {
+        struct ht_intern_segment *segment = &ht_frames.segments[s];
+        for (uint32_t i = 0; i < segment->size && segment->used; i++) {
+            uint64_t *rule = segment->slots + (size_t)i * ht_frames.stride + 1;
+            if (*rule == HT_RULE_PENDING && !is_awaited(segment->base + i))
+                *rule = 0;
+        }
+    }
 }

@@ -54,4 +54,8 @@ bool ht_capture_begin(void);
 /* A slot in state FILLING, or NULL. Any thread, signal handlers excepted. */
 struct ht_capture *ht_capture_claim(void);
 
+/* In the child of a fork: gives back slots that other threads were filling, and asks again for all
+ * rules that no capture in the ring will bring. */
+void ht_capture_after_fork(void);
+
 #endif

@@ -69,6 +69,13 @@ void ht_cells_evict_all(struct ht_thread *thread)
     sequence_step(thread);
 }
 
+void ht_totals_settle(void)
+{
+    for (unsigned r = 0; r < HT_RANGES; r++)
+        for (uint32_t i = 0; ht_total_ranges[r].totals && i < ht_total_ranges[r].size; i++)
+            ht_total_ranges[r].totals[i].finished = ht_total_ranges[r].totals[i].started;
+}
+
 void ht_count_shared(uint32_t site, enum ht_figure bytes_figure, uint64_t bytes)
 {
     struct ht_total *total = ht_total(site);

@@ -61,6 +61,9 @@ void ht_cell_evict(struct ht_thread *thread, struct ht_cell *cell, uint32_t site
 /* Moves all cells of a thread that no longer runs to the totals. */
 void ht_cells_evict_all(struct ht_thread *thread);
 
+/* Ends every eviction that was under way on a thread that is no more (in the child of a fork). */
+void ht_totals_settle(void);
+
 /* Raises two figures of `site` for `thread`, which must be HT_COUNTING. */
 static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_figure bytes_figure,
                             uint64_t bytes)

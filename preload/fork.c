@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "capture_ring.h"
 #include "heaptally/units.h"
 #include "internal_heap.h"
 #include "lifecycle.h"
@@ -14,40 +15,56 @@
 #define PARK_WAIT HT_SECOND
 
 static uint32_t *mark; /* on a page that is wiped in children; 1 in the process that set it */
-static bool parked;
+static pthread_t parked_by; /* whoever holds the gate for a fork, while `parked` */
+static bool parked;         /* written by the holder of the gate alone */
+
+/* Two threads may fork at once, and one of them may not get the gate: it must not take the other's
+ * for its own. */
+static bool parked_here(void)
+{
+    return __atomic_load_n(&parked, __ATOMIC_ACQUIRE) && pthread_equal(parked_by, pthread_self());
+}
 
 static void before(void)
 {
-    parked = ht_monitor_park(PARK_WAIT);
-    if (!parked)
+    /* Other handlers run while the locks are held, and may allocate: this thread's first allocation
+     * would take one of them. */
+    if (ht_self->busy == HT_UNBORN && ht_boot())
+        ht_thread_begin();
+    if (parked_here() || !ht_monitor_park(PARK_WAIT))
         return;
+    parked_by = pthread_self();
+    __atomic_store_n(&parked, true, __ATOMIC_RELEASE);
     ht_modules_lock();
     ht_heap_lock();
 }
 
-static void unlock(void)
+/* Whether the locks had been taken for this fork. */
+static bool unlock(void)
 {
-    if (!parked)
-        return;
+    if (!parked_here())
+        return false;
     ht_heap_unlock();
     ht_modules_unlock();
+    __atomic_store_n(&parked, false, __ATOMIC_RELEASE);
+    return true;
 }
 
 static void in_parent(void)
 {
-    unlock();
-    if (parked)
+    if (unlock())
         ht_monitor_unpark();
 }
 
 static void in_child(void)
 {
-    unlock();
+    bool safe = unlock();
+    parked = false;
     if (mark)
         *mark = 1;
-    if (parked)
-        ht_thread_after_fork();
-    ht_lifecycle_after_fork(parked);
+    if (safe && ht_thread_after_fork() && !ht_self->busy)
+        ht_capture_after_fork();
+    ht_lifecycle_after_fork(safe);
 }
 
 int ht_fork_setup(void)

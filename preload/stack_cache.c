@@ -1,6 +1,7 @@
 #include "stack_cache.h"
 
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "heaptally/options.h"
 
@@ -99,11 +100,33 @@ static bool memo_read(void *context, uintptr_t address, uintptr_t *word)
     return true;
 }
 
+/* Where the program's own code is entered, and no later than where the frame that it makes ends. */
+#define ENTRY_CODE_BYTES 64u
+
+/*
+ * Words that need no comparing: a stack that ends in the program's entry code ends in
+ *   main, libc's caller of main, libc's start function, entry code
+ * and the last two calls are made once in the life of the process. So if main returns to where it
+ * did, which is compared, the two return addresses further out are what they were.
+ */
+static unsigned constant_words(const struct memo *memo, uintptr_t outermost_pc)
+{
+    static uintptr_t entry_code;
+    if (!entry_code)
+        entry_code = getauxval(AT_ENTRY);
+    const uint64_t *values = memo->thread->scratch_values;
+    bool ends_there = outermost_pc - entry_code < ENTRY_CODE_BYTES && memo->words > 2 &&
+                      values[memo->words - 1] == outermost_pc;
+    return ends_there ? 2 : 0;
+}
+
 /* Writes the record, front first, and makes it findable. */
-static void memo_end(struct memo *memo, uint32_t site, ht_entry entry, uint32_t tag)
+static void memo_end(struct memo *memo, uint32_t site, ht_entry entry, uint32_t tag,
+                     uintptr_t outermost_pc)
 {
     struct ht_thread *thread = memo->thread;
     unsigned words = memo->words;
+    words -= constant_words(memo, outermost_pc);
     if (!memo->fits || (memo->uses_fp && memo->fp >> HT_ADDRESS_BITS))
         return;
     for (; words % 4; words++) {
@@ -208,6 +231,6 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     if (stack == HT_INTERN_FULL)
         return ht_site_fallback(first_pc, tag);
     uint32_t site = ht_site_intern(stack, tag);
-    memo_end(&memo, site, entry, tag);
+    memo_end(&memo, site, entry, tag, root == HT_STACK_WHOLE ? walk.pc : 0);
     return site;
 }

@@ -129,17 +129,24 @@ void ht_internal_end(struct ht_thread *previous)
     ht_self = previous;
 }
 
-void ht_thread_after_fork(void)
+bool ht_thread_after_fork(void)
 {
     ht_main_thread_ended = false;
+    bool others = false, torn = false;
     for (struct ht_thread *thread = ht_threads; thread; thread = thread->next) {
         if (thread == ht_self || !thread->taken)
             continue;
-        if (thread->sequence & 1)
+        others = true;
+        if (thread->sequence & 1) {
             thread->sequence++;
+            torn = true;
+        }
         ht_cells_evict_all(thread);
         thread->taken = 0;
     }
+    if (torn) /* else the site that was being moved would seem to move for ever */
+        ht_totals_settle();
     if (!ht_self->busy)
         ht_self->tid = (pid_t)syscall(SYS_gettid);
+    return others;
 }
