@@ -104,6 +104,7 @@ packages_ensure() {
         echo "$0: not installed; by hand: apt-get install ${missing[*]}" >&2
         exit 1
     fi
+    echo "Installing them ..."
     # The lists of packages may be missing or old: then they are fetched, and it is tried once more.
     if ! packages_apt install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
         if ! packages_apt update ||
