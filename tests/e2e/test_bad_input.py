@@ -16,18 +16,18 @@ RUN = (
     (["--interval=banana", TRUE], 125, "banana"),
     (["--interval", "1ms", TRUE], 125, "1ms"),
     (["--interval"], 125, "--interval"),
-    (["--threshold", "x=12QB", TRUE], 125, "12QB"),
-    (["--threshold", "-5MB", TRUE], 125, "-5MB"),
     (["--max-file", "10KB", TRUE], 125, "10KB"),
     (["--max-file", "99999999999999TB", TRUE], 125, "99999999999999TB"),
     (["--tag", "foo", TRUE], 125, "foo"),
     (["--tag", "n" * 128 + "=pid_*", TRUE], 125, "--tag"),
     (["--tag-skip", "libfoo", TRUE], 125, "libfoo"),
     (["--tag-file", "/nonexistent/rules", TRUE], 125, "/nonexistent/rules"),
-    (["--trend-window", "5", TRUE], 125, "5"),
     (["--stacks", "deep", TRUE], 125, "deep"),
-    (["--fail-on-leak=300", TRUE], 125, "300"),
-    (["--dormant=yes", TRUE], 125, "--dormant"),
+    (["--leak-threshold", "-5MB", TRUE], 125, "-5MB"),
+    (["--construct", "=pid_new", TRUE], 125, "=pid_new"),
+    (["--keep", "many", TRUE], 125, "many"),
+    (["--sync", "1fortnight", TRUE], 125, "1fortnight"),
+    (["--no-children=yes", TRUE], 125, "--no-children"),
     ([], 125, "program"),
     (["/nonexistent/program"], 127, "/nonexistent/program"),
     (["no-such-program-anywhere"], 127, "no-such-program-anywhere"),
@@ -35,7 +35,7 @@ RUN = (
     (["/etc"], 126, "/etc"),
 )
 
-# The same for the other commands. {foreign}, {empty}, {directory} are made by the test.
+# The same for the other commands. {good}, {foreign}, {empty}, {directory} are made by the test.
 COMMANDS = (
     (["frobnicate"], 2, "frobnicate"),
     (["report", "--bogus", "{foreign}"], 2, "--bogus"),
@@ -46,16 +46,6 @@ COMMANDS = (
     (["report", "{directory}"], 2, "{directory}"),
     (["report", "/dev/null"], 2, "/dev/null"),
     (["report", "/dev/zero"], 2, "/dev/zero"),
-    (["check", "/nonexistent.htl"], 2, "/nonexistent.htl"),
-    (["check", "{foreign}"], 2, "{foreign}"),
-    (["check"], 2, ""),
-    (["check", "--limit", "pid=many", "{good}"], 2, "pid=many"),
-    (["check", "--suppressions", "/nonexistent/list", "{good}"], 2, "/nonexistent/list"),
-    (["diff", "{good}"], 2, ""),
-    (["diff", "{good}", "{foreign}"], 2, "{foreign}"),
-    (["tags"], 2, ""),
-    (["status", "4194304"], 2, "4194304"),
-    (["status", "twelve"], 2, "twelve"),
     (["report", "-o", "/nonexistent/out", "{good}"], 2, "/nonexistent/out"),
     (["report", "-o", "{directory}", "{good}"], 2, "{directory}"),
 )
@@ -63,15 +53,15 @@ COMMANDS = (
 # Malformed in the environment: a warning, and the program runs.
 ENVIRONMENT = (
     ("INTERVAL", "banana"),
-    ("THRESHOLD", "12QB"),
-    ("MAX_FILE", "1"),
+    ("MAX_FILE", "1KB"),
     ("MAX_FILE", "64XB"),
     ("STACKS", "deep"),
-    ("TREND_WINDOW", "4"),
     ("TAG", "nothing"),
     ("TAG_FILE", "/nonexistent/rules"),
     ("SYNC", "soon"),
-    ("DORMANT", "perhaps"),
+    ("KEEP", "few"),
+    ("LEAK_THRESHOLD", "12QB"),
+    ("NO_CHILDREN", "perhaps"),
 )
 
 

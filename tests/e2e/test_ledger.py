@@ -23,7 +23,6 @@ class Ledger(harness.TallyTest):
             "INTERVAL": ("10ms", "50ms", "1s")[seed % 3],
             "STACKS": ("full", "full", "site", "off")[seed % 4],
             "TAG": "rule=work*" if seed % 5 == 0 else None,
-            "THRESHOLD": "x=1MB" if seed % 7 == 0 else None,
         }
 
     def run_plain(self, arguments, beneath):

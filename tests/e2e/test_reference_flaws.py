@@ -37,14 +37,15 @@ class ReferenceFlaws(harness.TallyTest):
         per_1000 = leaky["mb_per_1000"]
         self.expect_that(f"{count} x 1 MiB, MB per 1000 (reference: {reference})", per_1000,
                          990 <= per_1000 <= 1010, "1000 within 1 %")
-        return report
 
     def test_fewer_than_a_hundred(self):
         for count in (1, 99):
-            report = self.few(count, "0.0, has_leaks False")
-            kinds = sorted({(a["kind"], a["tag"]) for a in report["alerts"]})
-            self.expect_that(f"{count} x 1 MiB, alerts", kinds, ("per_1000", "leaky") in kinds,
-                             "per_1000 of leaky among them")
+            self.few(count, "0.0, has_leaks False")
+            first = harness.run([harness.COMMAND, "report", self.only_snapshot()],
+                                self.dir).out.split("\n", maxsplit=1)[0]
+            self.expect_that(f"{count} x 1 MiB, first line of the report", first,
+                             first.startswith("leaky: ") and "above the limit" in first,
+                             "leaky is above the limit")
             self.remove_snapshots()
 
     def test_between_hundreds(self):
@@ -76,10 +77,9 @@ class ReferenceFlaws(harness.TallyTest):
         self.beside("sites (live bytes, live blocks, blocks ever)", sorted(sites),
                     [(0, 0, 1000), (24 * MB, 1, 1)], reference)
         self.beside("instantiations", sta["instantiations"], 1000, 1000)
+        print(f"MB per 1000 with the warm-up counted in: {sta['mb_per_1000']}")
         self.expect_that(f"verdict (reference: {reference})", sta["verdict"],
                          sta["verdict"] != "leak", "anything but leak")
-        leaks = [a["message"] for a in report["alerts"] if a["kind"] == "leak"]
-        self.expect("leak alerts", leaks, [])
 
     def test_less_than_a_page(self):
         tiny = controller(self.tallied([harness.program("flaw_small_blocks")]), "tiny")
