@@ -10,14 +10,17 @@
         program_sink = malloc(size + n);                                                           \
         MUST(program_sink);                                                                        \
     }
-SITE(1)
-SITE(2)
-SITE(3)
-SITE(4)
-SITE(5) SITE(6) SITE(7) SITE(8)
+SITE(1);
+SITE(2);
+SITE(3);
+SITE(4);
+SITE(5);
+SITE(6);
+SITE(7);
+SITE(8);
 
-    static void (*const sites[])(size_t) = {site_1, site_2, site_3, site_4,
-                                            site_5, site_6, site_7, site_8};
+static void (*const sites[])(size_t) = {site_1, site_2, site_3, site_4,
+                                        site_5, site_6, site_7, site_8};
 
 int main(void)
 {
