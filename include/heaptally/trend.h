@@ -423,8 +423,8 @@ static inline void ht_trend_call_full(const struct ht_trend *t, const struct ht_
 /*
  * Judges the history as it stands at `now_ns` (monotonic, not before the last sample;
  * HT_TREND_FINAL asks as of the last sample). `room` is how many bytes are left below the nearest
- * limit, negative where there is none. Fills all of `*out`. Costs well under a microsecond for a
- * long run, some ten for HT_TREND_FINAL of a short one; needs 9 KB of stack there.
+ * limit, negative where there is none. Fills all of `*out`. Costs about half a microsecond;
+ * HT_TREND_FINAL of a short run replays it, which takes some 30, and 8 KB of stack.
  */
 static inline void ht_trend_judge(const struct ht_trend *t, uint64_t now_ns, double room,
                                   enum ht_trend_question question, struct ht_trend_verdict *out)

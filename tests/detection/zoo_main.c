@@ -31,7 +31,7 @@ static struct {
     uint64_t base;
     const char *family;
     bool no_rivals, misses;
-} options = {.seeds = 4, .fresh = 4, .shorts = 6, .jobs = 1};
+} options = {.seeds = 3, .fresh = 3, .shorts = 6, .jobs = 1};
 
 static struct job *jobs; /* in memory that the workers share */
 static int job_count;
