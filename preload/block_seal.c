@@ -41,6 +41,13 @@ static bool interpret(uint32_t content, uint64_t *seal, size_t usable, struct ht
            ht_site_exists(block->site);
 }
 
+/* Whether the upper half of a word is what it is in most words that were never seals: in zeros,
+ * addresses, counts and their negatives. A seal has such a one once in 30,000 times. */
+static bool is_common(uint32_t upper)
+{
+    return upper >> 16 == 0 || upper >> 16 == 0xffff;
+}
+
 enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
 {
     size_t usable = ht_block_usable(p);
@@ -53,10 +60,12 @@ enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
         return interpret(content, seal, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
     /* Only the upper half may be whole: what it says must make sense, since any word says
      * something. */
-    content = ht_seal_check(p, check);
-    bool small_slack = content >> HT_SITE_BITS <= HT_LIKELY_SLACK;
-    return small_slack && interpret(content, seal, usable, block) ? HT_SEAL_OVERRUN
-                                                                  : HT_SEAL_FOREIGN;
+    uint32_t true_content = ht_seal_check(p, check);
+    bool small_slack = true_content >> HT_SITE_BITS <= HT_LIKELY_SLACK;
+    bool byte_whole = (content ^ true_content) >> 24 == 0;
+    if (!small_slack || (is_common(check) && !byte_whole))
+        return HT_SEAL_FOREIGN;
+    return interpret(true_content, seal, usable, block) ? HT_SEAL_OVERRUN : HT_SEAL_FOREIGN;
 }
 
 bool ht_block_is_own(const void *p)

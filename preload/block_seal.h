@@ -13,7 +13,8 @@
  * A pointer without a valid seal was never ours (foreign). A program that writes a little past the
  * end of a block hits the low bytes first: then the upper half still tells, with the address, what
  * the lower half was; if that is a plausible seal, the block is counted out as it should be and
- * noted as overrun. The seal is cleared when the block is freed, so that a stale one is not met
+ * noted as overrun. Up to 3 bytes leave one that must agree; where all 4 differ, an upper half that
+ * is common in other words is not believed. The seal is cleared when the block is freed, so that a stale one is not met
  * again at the same address.
  *
  * Before the seal of an unknown pointer is read, the size that the allocator states must be
@@ -68,7 +69,7 @@ static inline size_t ht_block_usable(const void *p)
         size_t word = ((const size_t *)p)[-1];
         return (word & ~(size_t)7) - (word & 2 ? 16 : 8);
     }
-    return ht_block_is_own(p) ? 0 : ht_real.malloc_usable_size((void *)p);
+    return ht_block_is_own(p) || ht_real.sizes_unknown ? 0 : ht_real.malloc_usable_size((void *)p);
 }
 
 /* Blocks up to this size have a usable size that needs no note. */

@@ -43,7 +43,9 @@ struct ht_capture {
     unsigned char stack[HT_CAPTURE_BYTES]; /* memory from at.sp on */
 };
 
-/* The explicit tag under which each provisional site was handed out. */
+/* The explicit tag under which each provisional site was handed out, and HT_PROVISIONAL_USED; 0
+ * where it never was. */
+#define HT_PROVISIONAL_USED 0x8000u
 extern uint16_t ht_provisional_tags[HT_PROVISIONALS];
 
 extern struct ht_capture *ht_captures; /* HT_CAPTURE_SLOTS of them, NULL: none are taken */

@@ -30,7 +30,7 @@ static void before(void)
     /* Other handlers run while the locks are held, and may allocate: this thread's first allocation
      * would take one of them. */
     if (ht_self->busy == HT_UNBORN && ht_boot())
-        ht_thread_begin();
+        ht_thread_arrives();
     if (parked_here() || !ht_monitor_park(PARK_WAIT))
         return;
     parked_by = pthread_self();

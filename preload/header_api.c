@@ -15,7 +15,7 @@
 static struct ht_thread *own_state(void)
 {
     if (ht_self->busy == HT_UNBORN && ht_boot())
-        ht_thread_begin();
+        ht_thread_arrives();
     return ht_self->busy <= HT_COUNTING ? ht_self : NULL;
 }
 

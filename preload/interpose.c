@@ -35,10 +35,21 @@ static inline bool ready(const struct ht_thread *thread)
 /* ---- the cold side of allocating ----------------------------------------------------------------
  */
 
-enum how { BY_MALLOC, BY_CALLOC, BY_MEMALIGN, BY_ALIGNED_ALLOC, BY_PVALLOC };
+enum how {
+    BY_MALLOC,
+    BY_CALLOC,
+    BY_MEMALIGN,
+    BY_ALIGNED_ALLOC,
+    BY_POSIX_MEMALIGN,
+    BY_VALLOC,
+    BY_PVALLOC,
+};
 
+/* Each entry point calls the one of its own name: an allocator need not have all of them, and what
+ * one allocator gave another must not take back. */
 static void *ask(enum how how, size_t alignment, size_t size)
 {
+    void *p = NULL;
     switch (how) {
     case BY_MALLOC:
         return ht_real.malloc(size);
@@ -48,6 +59,10 @@ static void *ask(enum how how, size_t alignment, size_t size)
         return ht_real.memalign(alignment, size);
     case BY_ALIGNED_ALLOC:
         return ht_real.aligned_alloc(alignment, size);
+    case BY_POSIX_MEMALIGN: /* leaves errno alone, and the result on failure */
+        return ht_real.posix_memalign(&p, alignment, size) == 0 ? p : NULL;
+    case BY_VALLOC:
+        return ht_real.valloc(size);
     case BY_PVALLOC:
         return ht_real.pvalloc(size);
     }
@@ -63,22 +78,23 @@ static void *own(size_t size, size_t alignment)
 }
 
 /* First allocations of a thread or a stack, re-entrant ones, large ones, those of heaptally itself,
- * and all while it is dormant. */
-static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, ht_entry entry)
+ * and all while it is dormant: `size` is asked for, `counted` is what the program asked for. */
+static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, size_t counted,
+                                ht_entry entry)
 {
     if (!ht_boot())
         return ht_bootstrap_alloc(size, alignment);
     if (ht_self->busy == HT_INTERNAL)
         return own(size, alignment);
-    if (ht_slow & HT_SLOW_PROBATION)
+    if ((ht_slow & HT_SLOW_PROBATION) && ht_self->busy != HT_COUNTING)
         ht_probation();
     if (ht_slow & HT_SLOW_DORMANT)
         return ask(how, alignment, size);
-    if (ht_self->busy == HT_UNBORN)
-        ht_thread_begin();
+    if (ht_self->busy == HT_UNBORN && !ht_thread_arrives())
+        return ask(how, alignment, size);
     void *p = ask(how, alignment, padded(size));
     if (p)
-        ht_track_allocated(p, size, entry);
+        ht_track_allocated(p, counted, entry);
     return p;
 }
 
@@ -90,7 +106,7 @@ static inline __attribute__((always_inline)) void *allocate(enum how how, size_t
     if (LIKELY(ready(ht_self) && size <= HT_SEAL_SMALL))
         site = ht_track_coming(ht_self, size, entry);
     if (UNLIKELY(site == HT_NO_SITE)) {
-        p = allocate_cold(how, alignment, size, entry);
+        p = allocate_cold(how, alignment, size, size, entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;
     }
@@ -116,8 +132,8 @@ static COLD void release_cold(void *p)
     }
     if (!ht_boot())
         return;
-    if (ht_self->busy == HT_UNBORN && !(ht_slow & HT_SLOW_DORMANT))
-        ht_thread_begin();
+    if (ht_self->busy == HT_UNBORN)
+        ht_thread_arrives();
     if (!ht_track_freed(p) && !(ht_slow & HT_SLOW_DORMANT))
         ht_track_stranger(p);
     ht_real.free(p);
@@ -159,8 +175,10 @@ static void *resize(void *p, size_t size, ht_entry entry)
 {
     if (!p)
         return allocate(BY_MALLOC, 16, size, entry);
-    if (!ht_real.realloc || ht_self->busy == HT_INTERNAL || ht_block_is_own(p))
+    if (!ht_boot() || ht_block_is_own(p))
         return resize_own(p, size, entry);
+    if (ht_self->busy == HT_UNBORN)
+        ht_thread_arrives();
     struct ht_block old;
     if (!ht_track_taken(p, &old)) {
         if (!(ht_slow & HT_SLOW_DORMANT))
@@ -229,7 +247,7 @@ EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
     if (UNLIKELY(alignment % sizeof(void *) || alignment == 0 || (alignment & (alignment - 1))))
         return EINVAL;
     int saved = errno; /* which posix_memalign leaves alone */
-    void *p = allocate(BY_MEMALIGN, alignment, size, entry);
+    void *p = allocate(BY_POSIX_MEMALIGN, alignment, size, entry);
     errno = saved;
     if (!p)
         return ENOMEM;
@@ -239,7 +257,7 @@ EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
 
 EXPORT void *valloc(size_t size)
 {
-    return allocate(BY_MEMALIGN, (size_t)getpagesize(), size, HT_ENTRY());
+    return allocate(BY_VALLOC, (size_t)getpagesize(), size, HT_ENTRY());
 }
 
 /* The program may use the last page to its end: so the allocator is asked for a whole page more,
@@ -248,11 +266,10 @@ EXPORT void *pvalloc(size_t size)
 {
     ht_entry entry = HT_ENTRY();
     size_t page = (size_t)getpagesize(), whole = (size + page - 1) & ~(page - 1);
-    if (whole < size || !ready(ht_self))
-        return allocate_cold(BY_PVALLOC, page, whole < size ? size : whole, entry);
-    void *p = ht_real.pvalloc(padded(whole));
-    if (p)
-        ht_track_allocated(p, size, entry);
+    if (whole < size) /* fails by itself */
+        return ht_boot() ? ht_real.pvalloc(size) : NULL;
+    void *p = allocate_cold(BY_PVALLOC, page, whole, size, entry);
+    __asm__("" : "+r"(p)); /* no tail call, see allocate */
     return p;
 }
 

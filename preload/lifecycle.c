@@ -40,7 +40,13 @@ bool ht_boot(void)
         stage = UNBOOTED;
         return false;
     }
-    if (!ht_tag_begin() || !ht_site_begin() || !ht_capture_begin()) {
+    if (getauxval(AT_SECURE)) {
+        ht_slow |= HT_SLOW_DORMANT;
+    } else if (ht_real.sizes_unknown) {
+        ht_slow |= HT_SLOW_DORMANT;
+        ht_say("the program's allocator has no malloc_usable_size of its own; the program goes on "
+               "unwatched");
+    } else if (!ht_tag_begin() || !ht_site_begin() || !ht_capture_begin()) {
         ht_slow |= HT_SLOW_DORMANT;
         ht_say("no memory for its tables; the program goes on unwatched");
     }
@@ -53,6 +59,16 @@ bool ht_boot(void)
 static void sleep_for_good(void)
 {
     ht_slow |= HT_SLOW_DORMANT;
+}
+
+bool ht_thread_arrives(void)
+{
+    if (ht_fork_happened())
+        sleep_for_good();
+    if (ht_slow & HT_SLOW_DORMANT)
+        return false;
+    ht_thread_begin();
+    return true;
 }
 
 /* ---- who is watched -----------------------------------------------------------------------------
@@ -98,9 +114,11 @@ void ht_probation(void)
 {
     if (coarse_now() < probation_ends)
         return;
+    int saved = errno;
     uint32_t before = __atomic_fetch_and(&ht_slow, ~HT_SLOW_PROBATION, __ATOMIC_ACQ_REL);
     if ((before & HT_SLOW_PROBATION) && !(before & HT_SLOW_DORMANT))
         ht_monitor_start();
+    errno = saved;
 }
 
 /* ---- start and end ------------------------------------------------------------------------------
@@ -124,12 +142,8 @@ static bool prepare(void)
 __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
-    if (!ht_boot())
+    if (!ht_boot() || (ht_slow & HT_SLOW_DORMANT))
         return;
-    if (getauxval(AT_SECURE)) {
-        sleep_for_good();
-        return;
-    }
     struct ht_thread *previous = ht_internal_begin();
     ht_settings_read();
     ht_stacks_mode = (int)ht_settings.value[HT_OPT_STACKS];

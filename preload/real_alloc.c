@@ -71,6 +71,13 @@ static bool in_library(const void *function, const char *name)
     return strncmp(base, name, strlen(name)) == 0;
 }
 
+/* Whether both functions are there and come from one library. */
+static bool same_library(const void *a, const void *b)
+{
+    Dl_info first, second;
+    return a && b && dladdr(a, &first) && dladdr(b, &second) && first.dli_fbase == second.dli_fbase;
+}
+
 /* Whether usable sizes read in front of blocks agree with what the allocator says of them. */
 static bool chunk_layout_holds(void)
 {
@@ -105,6 +112,8 @@ bool ht_real_resolve(void)
     HT_REAL_FUNCTIONS(X)
 #undef X
     stage = RESOLVED;
+    ht_real.sizes_unknown =
+        !same_library((void *)ht_real.malloc, (void *)ht_real.malloc_usable_size);
     ht_real.chunk_layout_known = chunk_layout_holds();
     errno = saved;
     return true;
@@ -121,9 +130,7 @@ static bool is_runtime_or_allocator(const void *operator_address)
     for (unsigned i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
         if (in_library(operator_address, runtimes[i]))
             return true;
-    Dl_info allocator, owner;
-    return dladdr(operator_address, &owner) && dladdr((void *)ht_real.malloc, &allocator) &&
-           owner.dli_fbase == allocator.dli_fbase;
+    return same_library(operator_address, (void *)ht_real.malloc);
 }
 
 /* A C++ runtime that came in with a plugin is not in the scope that RTLD_NEXT searches. */
@@ -144,6 +151,7 @@ static void *find_operator(const char *name)
 void ht_real_late(void)
 {
     int saved = errno;
+    bool foreign = false;
     void *ours, *defined;
 #define X(name, result, parameters)                                                                \
     if (!ht_real.name)                                                                             \
@@ -151,15 +159,15 @@ void ht_real_late(void)
     ours = (void *)name;                                                                           \
     defined = dlsym(RTLD_DEFAULT, #name);                                                          \
     if (defined && defined != ours && !is_runtime_or_allocator(defined))                           \
-        ht_real.operators_foreign = true;                                                          \
+        foreign = true;                                                                            \
     if (ht_real.name && !is_runtime_or_allocator((void *)ht_real.name))                            \
-        ht_real.operators_foreign = true;
+        foreign = true;
     HT_REAL_OPERATORS(X)
 #undef X
-    Dl_info allocator, owner;
-    ht_real.operators_of_allocator = ht_real._Znwm && dladdr((void *)ht_real._Znwm, &owner) &&
-                                     dladdr((void *)ht_real.malloc, &allocator) &&
-                                     owner.dli_fbase == allocator.dli_fbase;
+    /* Decided once: blocks of our operators must not meet another's delete later. */
+    if (!ht_real.operators_known)
+        ht_real.operators_foreign = foreign;
+    ht_real.operators_of_allocator = same_library((void *)ht_real._Znwm, (void *)ht_real.malloc);
     ht_real.bypassed = dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc;
     ht_real.operators_known = true;
     errno = saved;

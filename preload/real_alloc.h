@@ -60,6 +60,8 @@ struct ht_real {
     /* glibc's allocator lies beneath and its chunk layout was found as expected, so that the
      * usable size of a block can be read in front of it. */
     bool chunk_layout_known;
+    /* The allocator does not say how large its blocks are: there is no place for a seal. */
+    bool sizes_unknown;
     /* Some operator new or delete is the program's own: all of ours pass through, unsealed. */
     bool operators_foreign;
     /* The C++ operators come from the allocator itself, not from a C++ runtime over malloc. */

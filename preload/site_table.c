@@ -1,5 +1,8 @@
 #include "site_table.h"
 
+#include "capture_ring.h"
+#include "tag.h"
+
 struct ht_intern ht_sites = {
     .stride = 1,
     .segments = {{.base = HT_SITE_BASE, .size = HT_SITE_SEGMENT_0},
@@ -19,8 +22,12 @@ uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
 
 bool ht_site_exists(uint32_t site)
 {
+    if (!ht_sites.segments[0].slots)
+        return false;
+    if (site < HT_TAGS)
+        return site == 0 || ht_tag(site);
     if (site < HT_SITE_BASE)
-        return true;
+        return ht_provisional_tags[site - HT_PROVISIONAL_BASE] != 0;
     for (unsigned s = 0; s < HT_INTERN_SEGMENTS && ht_sites.segments[s].slots; s++)
         if (site - ht_sites.segments[s].base < ht_sites.segments[s].size)
             return ht_intern_key(&ht_sites, site) != 0;

@@ -183,7 +183,7 @@ static uint32_t capture(struct ht_thread *thread, const uint32_t *frames, unsign
         thread->wants_bounds = true;
     uint32_t provisional = slot->provisional;
     if (provisional)
-        ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] = (uint16_t)tag;
+        ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] = (uint16_t)(tag | HT_PROVISIONAL_USED);
     __atomic_store_n(&slot->state, HT_CAPTURE_READY, __ATOMIC_RELEASE);
     return provisional ? provisional : fallback;
 }

@@ -97,8 +97,9 @@ void ht_track_put_back(void *p, const struct ht_block *block)
 /* The explicit tag that a block carries, also while its stack waits to be unwound. */
 static uint32_t explicit_tag(uint32_t site)
 {
-    return ht_site_is_provisional(site) ? ht_provisional_tags[site - HT_PROVISIONAL_BASE]
-                                        : ht_site_tag(site);
+    if (ht_site_is_provisional(site))
+        return ht_provisional_tags[site - HT_PROVISIONAL_BASE] & ~HT_PROVISIONAL_USED;
+    return ht_site_tag(site);
 }
 
 void ht_track_gone(const struct ht_block *old)
@@ -143,8 +144,8 @@ void ht_track_adopted(uint32_t tag, const void *p)
     struct ht_block block;
     if (!may_be_block(p) || ht_seal_read((void *)p, &block) != HT_SEAL_VALID)
         return;
-    uint32_t site = ht_site_is_provisional(block.site)
-                        ? tag /* its stack is not known yet: the tag alone is */
+    uint32_t site = ht_site_is_provisional(block.site) || block.site < HT_TAGS
+                        ? tag /* its stack is not known, or not yet: the tag alone is */
                         : ht_site_intern(ht_site_stack(block.site), tag);
     ht_count_move(block.site, site, block.size);
     ht_seal_write((void *)p, block.size, site);
