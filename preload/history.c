@@ -55,3 +55,16 @@ const struct ht_history *ht_history(uint32_t subject)
 {
     return *place(subject);
 }
+
+uint32_t ht_history_thinned(const struct ht_history *history, uint32_t step,
+                            struct htl_history_point *out)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < history->count; i++) {
+        if (i % step == 0)
+            out[count++] = history->points[i];
+        else
+            merge(&out[count - 1], &history->points[i]);
+    }
+    return count;
+}

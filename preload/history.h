@@ -25,6 +25,11 @@ struct ht_history {
 /* Appends one tick's point to the history of a tag, or of the process (HTL_HISTORY_PROCESS). */
 void ht_history_add(uint32_t subject, const struct htl_history_point *point);
 
+/* Copies a history into `out` with `step` points (a power of two) merged into one; how many that
+ * makes. `out` has room for all of them. */
+uint32_t ht_history_thinned(const struct ht_history *history, uint32_t step,
+                            struct htl_history_point *out);
+
 /* The history of a tag or the process, or NULL where nothing was ever added. */
 const struct ht_history *ht_history(uint32_t subject);
 

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "heaptally/snapshot_format.h"
 #include "raw_io.h"
 
 /* Programs look at, close and count the low descriptors; ours stays out of their way. */
@@ -140,22 +141,31 @@ int ht_file_create(struct ht_file *file, const char *pattern, const char *progra
                    uint64_t start_realtime_ns)
 {
     file->fd = -1;
-    if (pattern[0] == '/')
-        return create_in(file, "", pattern, program, start_realtime_ns);
+    if (pattern[0] == '/') {
+        int error = create_in(file, "", pattern, program, start_realtime_ns);
+        if (error)
+            file->path[0] = '\0';
+        return error;
+    }
     char directory[PATH_MAX];
     int result = getcwd(directory, sizeof directory)
                      ? create_in(file, directory, pattern, program, start_realtime_ns)
                      : -errno;
     const char *state = getenv("STATE_DIRECTORY"), *home = getenv("XDG_STATE_HOME");
-    if (result != 0 && state && state[0] == '/' &&
-        create_in(file, state, pattern, program, start_realtime_ns) == 0)
-        return 0;
+    if (result != 0 && state && state[0] == '/') {
+        /* A service may have several, separated by colons: the first is meant. */
+        snprintf(directory, sizeof directory, "%.*s", (int)strcspn(state, ":"), state);
+        if (create_in(file, directory, pattern, program, start_realtime_ns) == 0)
+            return 0;
+    }
     if (result != 0 && home && home[0] == '/') {
         snprintf(directory, sizeof directory, "%s/heaptally", home);
         mkdir(directory, 0700);
         if (create_in(file, directory, pattern, program, start_realtime_ns) == 0)
             return 0;
     }
+    if (result != 0)
+        file->path[0] = '\0';
     return result;
 }
 
@@ -190,7 +200,8 @@ static int reach(struct ht_file *file)
     if (is_ours(file, file->fd))
         return 0;
     file->fd = -1; /* closed by the program, or somebody else's by now: not ours to close */
-    int fd = open(file->path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_APPEND);
+    /* Without waiting: a pipe may stand there now. */
+    int fd = open(file->path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_APPEND | O_NONBLOCK);
     if (fd < 0)
         return -errno;
     if (!is_ours(file, fd)) {
@@ -234,18 +245,39 @@ static bool older(const struct timespec *a, const struct timespec *b)
     return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-/* Whether no living process writes the file: its header's pid is gone, or is ours. */
-static bool is_finished(int directory, const char *name)
+/* Whether a file is a snapshot of `program` that no living process writes: its pid is gone, or is
+ * ours. */
+static bool is_finished(int directory, const char *name, const char *program)
 {
-    int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    uint32_t header[7]; /* the pid is the 32-bit word at byte 24 */
-    bool whole = fd >= 0 && read(fd, header, sizeof header) == (ssize_t)sizeof header &&
-                 memcmp(header, "\x89HTL", 4) == 0;
+    struct {
+        struct htl_file_header fixed;
+        char exe[PATH_MAX];
+    } header = {.exe = ""};
+    int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, &header, sizeof header - 1) : -1;
     if (fd >= 0)
         close(fd);
+    if (n < (ssize_t)sizeof header.fixed || header.fixed.exe_length >= sizeof header.exe ||
+        memcmp(header.fixed.magic, HTL_MAGIC, sizeof header.fixed.magic) != 0)
+        return false;
+    header.exe[header.fixed.exe_length] = '\0';
+    const char *slash = strrchr(header.exe, '/');
+    if (strcmp(slash ? slash + 1 : header.exe, program) != 0)
+        return false;
     char process[64];
-    snprintf(process, sizeof process, "/proc/%u", whole ? header[6] : 0);
-    return whole && (header[6] == (uint32_t)getpid() || access(process, F_OK) != 0);
+    snprintf(process, sizeof process, "/proc/%u", header.fixed.pid);
+    return header.fixed.pid == (uint32_t)getpid() || access(process, F_OK) != 0;
+}
+
+/* Whether a name can come from the pattern whose last component is `glob`: as it is, or with a
+ * number before the suffix. */
+static bool is_sister(const char *glob, const char *name)
+{
+    char numbered[PATH_MAX];
+    const char *dot = strrchr(glob, '.');
+    size_t stem = dot && dot > glob ? (size_t)(dot - glob) : strlen(glob);
+    snprintf(numbered, sizeof numbered, "%.*s-[0-9]*%s", (int)stem, glob, glob + stem);
+    return fnmatch(glob, name, FNM_PERIOD) == 0 || fnmatch(numbered, name, FNM_PERIOD) == 0;
 }
 
 void ht_file_prune(const struct ht_file *file, const char *pattern, const char *program,
@@ -265,9 +297,9 @@ void ht_file_prune(const struct ht_file *file, const char *pattern, const char *
     unsigned count = 0;
     for (struct dirent *entry; sisters && count < MAX_SISTERS && (entry = readdir(stream));) {
         struct stat status;
-        if (fnmatch(base, entry->d_name, FNM_PERIOD) != 0 || strcmp(entry->d_name, own) == 0 ||
+        if (!is_sister(base, entry->d_name) || strcmp(entry->d_name, own) == 0 ||
             fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-            !S_ISREG(status.st_mode) || !is_finished(dirfd(stream), entry->d_name))
+            !S_ISREG(status.st_mode) || !is_finished(dirfd(stream), entry->d_name, program))
             continue;
         snprintf(sisters[count].name, sizeof sisters[count].name, "%s", entry->d_name);
         sisters[count++].time = status.st_mtim;

@@ -22,16 +22,17 @@
 #include "site_table.h"
 #include "snapshot_file.h"
 
-#define BUFFER_FIRST     ((size_t)64 << 10)
-#define MAX_TICK_SITES   64u /* sites that one tick lists */
-#define STACK_LIMIT      (HT_STACK_ROOTS + 16384u + 131072u + 524288u)
-#define REWRITE_HEADROOM ((uint64_t)256 << 10)
+#define BUFFER_FIRST   ((size_t)64 << 10)
+#define MAX_TICK_SITES 64u  /* sites that one tick lists */
+#define SITE_COST      700u /* bytes of a site that is written anew, with its stack */
+#define STACK_LIMIT    (HT_STACK_ROOTS + 16384u + 131072u + 524288u)
 
 static struct ht_file file = {.fd = -1};
 static uint64_t start_realtime_ns, start_monotonic_ns;
 static uint64_t sequence, dropped_ticks;
 static bool dirty;   /* written since the last sync */
-static bool failing; /* the last write failed; said once, and the next tick lists everything */
+static bool failing; /* the last write failed: said once */
+static bool all_due; /* the file lacks what was written before: the next tick lists everything */
 
 /* The records of one write. */
 static struct {
@@ -264,7 +265,7 @@ static void put_site(uint32_t site)
     view->written_tag = view->tag;
 }
 
-/* After this the dictionary is written anew as it is used. */
+/* After this everything is written anew. */
 static void forget_dictionary(void)
 {
     struct ht_module *module;
@@ -273,8 +274,12 @@ static void forget_dictionary(void)
     for (uint32_t tag = 0; tag < HT_TAGS; tag++)
         ht_tag_view(tag)->named = false;
     memset(stacks_written, 0, STACK_LIMIT / 8 + 1);
-    for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        ht_site_view(ht_sums.sites[i])->written_tag = 0;
+    for (uint32_t i = 0; i < ht_sums.site_count; i++) {
+        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        view->written_tag = 0;
+        memset(&view->written, 0, sizeof view->written);
+    }
+    all_due = true;
 }
 
 /* ---- which sites a tick lists -------------------------------------------------------------------
@@ -326,16 +331,19 @@ static void choose_sites(bool all, struct htl_tick *tick)
             (all || memcmp(&view->now, &view->written, sizeof view->now) != 0))
             chosen[chosen_count++] = ht_sums.sites[i];
     }
-    if (all || chosen_count <= MAX_TICK_SITES)
+    /* All of them must fit a file that is written anew. */
+    uint64_t room = ht_settings.value[HT_OPT_MAX_FILE] / 2 / SITE_COST;
+    uint32_t limit = all && room > MAX_TICK_SITES ? (uint32_t)room : MAX_TICK_SITES;
+    if (chosen_count <= limit)
         return;
     qsort(chosen, chosen_count, sizeof *chosen, by_distance);
-    for (uint32_t i = MAX_TICK_SITES; i < chosen_count; i++) {
+    for (uint32_t i = limit; i < chosen_count; i++) {
         const struct ht_site_view *view = ht_site_view(chosen[i]);
         tick->left_out_bytes += view->now.allocated_bytes - view->written.allocated_bytes +
                                 view->now.freed_bytes - view->written.freed_bytes;
     }
-    tick->left_out_sites = chosen_count - MAX_TICK_SITES;
-    chosen_count = MAX_TICK_SITES;
+    tick->left_out_sites = chosen_count - limit;
+    chosen_count = limit;
 }
 
 /* ---- ticks --------------------------------------------------------------------------------------
@@ -411,6 +419,8 @@ static void put_tick(bool all, uint32_t flags)
     for (uint32_t i = 0; i < chosen_count; i++)
         put_site_figures(chosen[i]);
     end_record(start);
+    if (all)
+        all_due = false;
 }
 
 static void put_end(uint32_t reason)
@@ -421,29 +431,42 @@ static void put_end(uint32_t reason)
     end_record(start);
 }
 
-static void put_history(uint32_t subject)
+/* `step`: how many points become one. */
+static void put_history(uint32_t subject, uint32_t step)
 {
+    static struct htl_history_point points[HT_HISTORY_POINTS];
     const struct ht_history *history = ht_history(subject);
     if (!history)
         return;
     struct htl_history record = {
         .subject = subject,
-        .point_count = history->count,
-        .point_size = sizeof *history->points,
+        .point_count = ht_history_thinned(history, step, points),
+        .point_size = sizeof *points,
     };
     size_t start = begin_record(HTL_HISTORY);
     put(&record, sizeof record);
-    put(history->points, history->count * sizeof *history->points);
+    put(points, record.point_count * sizeof *points);
     end_record(start);
+}
+
+/* By how much histories are thinned so that all of them take no more than a quarter of the file. */
+static uint32_t history_step(void)
+{
+    uint64_t points = 0, room = ht_settings.value[HT_OPT_MAX_FILE] / 4;
+    for (uint32_t tag = 0; tag <= HT_TAGS; tag++)
+        points += ht_history(tag) ? ht_history(tag)->count : 0;
+    uint32_t step = 1;
+    while (step < HT_HISTORY_POINTS && points / step * sizeof(struct htl_history_point) > room)
+        step *= 2;
+    return step;
 }
 
 /* ---- the file -----------------------------------------------------------------------------------
  */
 
-/* Writes the buffer to `to` and empties it. */
-static bool flush(struct ht_file *to)
+/* What becomes of a write: a tick that is not in the file is counted, and said once. */
+static bool written(const struct ht_file *to, int error)
 {
-    int error = buffer.failed ? -ENOMEM : ht_file_append(to, buffer.bytes, buffer.used);
     buffer.used = 0;
     buffer.failed = false;
     if (error == 0) {
@@ -460,31 +483,57 @@ static bool flush(struct ht_file *to)
     return false;
 }
 
-/* Writes the whole file anew from memory and puts it in place of the old one. */
-static void rewrite(void)
+/* Writes the buffer to the file and empties it. */
+static bool flush(void)
 {
-    struct ht_file fresh;
-    if (ht_file_create_beside(&fresh, &file) != 0)
-        return;
+    return written(&file,
+                   buffer.failed ? -ENOMEM : ht_file_append(&file, buffer.bytes, buffer.used));
+}
+
+/* The whole file anew, from memory, into the buffer. */
+static void put_everything(bool final, uint32_t end_reason)
+{
+    uint32_t step = history_step();
     buffer.used = 0;
+    buffer.failed = false;
     forget_dictionary();
     put_header();
     put_settings();
-    put_history(HTL_HISTORY_PROCESS);
+    put_history(HTL_HISTORY_PROCESS, step);
     for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
         if (!ht_history(tag))
             continue;
         put_tag(tag);
-        put_history(tag);
+        put_history(tag, step);
     }
-    put_tick(true, 0);
-    if (flush(&fresh) && ht_file_replace(&fresh, &file) == 0) {
-        file = fresh;
-    } else {
-        unlink(fresh.path);
-        ht_file_close(&fresh);
-        forget_dictionary();
+    put_tick(true, final ? HTL_TICK_FINAL : 0);
+    if (final)
+        put_end(end_reason);
+}
+
+/* Writes a file anew that has no room for the tick, and puts it in place of the old one. Where that
+ * cannot be, the tick is dropped: the cap holds. */
+static void rewrite(bool final, uint32_t end_reason)
+{
+    struct ht_file fresh;
+    int error = ht_file_create_beside(&fresh, &file);
+    if (error == 0) {
+        put_everything(final, end_reason);
+        error = buffer.failed                                      ? -ENOMEM
+                : buffer.used > ht_settings.value[HT_OPT_MAX_FILE] ? -EFBIG
+                                                                   : 0;
+        if (error == 0)
+            error = ht_file_append(&fresh, buffer.bytes, buffer.used);
+        if (error == 0)
+            error = ht_file_replace(&fresh, &file);
+        if (error == 0) {
+            file = fresh;
+        } else {
+            unlink(fresh.path);
+            ht_file_close(&fresh);
+        }
     }
+    written(&file, error);
 }
 
 static void add_to_histories(void)
@@ -537,7 +586,7 @@ bool ht_snapshot_open(void)
     forget_dictionary();
     put_header();
     put_settings();
-    return flush(&file);
+    return flush();
 }
 
 void ht_snapshot_tick(bool final, uint32_t end_reason)
@@ -545,12 +594,13 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
     sequence++;
     add_to_histories();
     if (file.path[0]) {
-        if (file.size + REWRITE_HEADROOM > ht_settings.value[HT_OPT_MAX_FILE])
-            rewrite();
-        put_tick(final || failing, final ? HTL_TICK_FINAL : 0);
+        put_tick(final || all_due, final ? HTL_TICK_FINAL : 0);
         if (final)
             put_end(end_reason);
-        flush(&file);
+        if (file.size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE])
+            rewrite(final, end_reason);
+        else
+            flush();
     }
     ht_aggregate_tick_done();
 }
@@ -560,7 +610,7 @@ void ht_snapshot_all(void)
     if (!file.path[0])
         return;
     put_tick(true, 0);
-    flush(&file);
+    flush();
 }
 
 void ht_snapshot_sync(void)
