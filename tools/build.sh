@@ -19,8 +19,13 @@ use_redis_server() {
     fi
 }
 
-# build DIRECTORY [MESON-OPTION]... [-- TARGET...]: sets the directory up if it is not yet, and
-# compiles the targets, all by default. Fails as meson does.
+# set_up DIRECTORY [MESON-OPTION]...: unless that is done already. Fails as meson does.
+set_up() {
+    [[ -f $1/build.ninja ]] || meson setup "$@"
+}
+
+# build DIRECTORY [MESON-OPTION]... [-- TARGET...]: sets the directory up and compiles the targets,
+# all by default. Fails as meson does.
 build() {
     local directory=$1 options=()
     shift
@@ -29,8 +34,5 @@ build() {
         shift
     done
     shift || true
-    if [[ ! -f $directory/build.ninja ]]; then
-        meson setup "$directory" "${options[@]}" || return
-    fi
-    meson compile -C "$directory" "$@"
+    set_up "$directory" "${options[@]}" && meson compile -C "$directory" "$@"
 }

@@ -30,9 +30,11 @@ test   xz-utils              a real program to run
 test   sqlite3               a real program to run
 all    clang                 second compiler
 all    libclang-rt-dev       its sanitizers
+all    llvm                  llvm-symbolizer: what symbols of clang are compared with
 all    lld                   third linker
 all    clang-format          layout of the sources
 all    libcap2-bin           setcap: programs that must be refused
+all    libdebuginfod1        symbols from servers
 all    libc6-dbg             line numbers in the C library
 all    redis-tools           a server to run, its client and its benchmark
 all    libjemalloc2          allocator beneath
