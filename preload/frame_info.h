@@ -7,6 +7,7 @@
  *        40      all of the above is final
  *        41, 42  the module is runtime; the module is skipped
  *        43      outside any module
+ *        44      in no module that was known when it was first looked at
  */
 #ifndef HEAPTALLY_FRAME_INFO_H
 #define HEAPTALLY_FRAME_INFO_H
@@ -18,6 +19,7 @@
 #define HT_INFO_RUNTIME   (UINT64_C(1) << 41)
 #define HT_INFO_SKIPPED   (UINT64_C(1) << 42)
 #define HT_INFO_NO_MODULE (UINT64_C(1) << 43)
+#define HT_INFO_MISSED    (UINT64_C(1) << 44)
 
 #define HT_INFO_MODULE(info)     ((uint32_t)((info)&0xffff) - 1)
 #define HT_INFO_HAS_MODULE(info) (((info)&0xffff) != 0)

@@ -79,8 +79,8 @@ static const char *const skipped_modules[] = {
 static struct ht_module *modules[MAX_MODULES];
 static _Atomic uint32_t module_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic uint64_t close_count; /* raised whenever modules were found gone */
-static unsigned long long last_adds, last_subs;
+static _Atomic uint64_t close_count;            /* raised whenever modules were found gone */
+static unsigned long long last_adds, last_subs; /* of the list that the map agrees with; lock */
 
 static struct {
     const char *glob;
@@ -139,6 +139,8 @@ struct listing {
     struct seen *seen;
     unsigned count, capacity;
     bool unchanged, force;
+    bool failed; /* without memory: the list is not whole */
+    unsigned long long adds, subs;
 };
 
 static void read_build_id(struct seen *seen, const char *notes, size_t size)
@@ -231,13 +233,15 @@ static int list_object(struct dl_phdr_info *info, size_t size, void *context)
         listing->unchanged = true;
         return 1;
     }
-    last_adds = info->dlpi_adds;
-    last_subs = info->dlpi_subs;
+    listing->adds = info->dlpi_adds;
+    listing->subs = info->dlpi_subs;
     if (listing->count == listing->capacity) {
         unsigned capacity = listing->capacity ? 2 * listing->capacity : 32;
         struct seen *larger = ht_heap_alloc(capacity * sizeof *larger, 16);
-        if (!larger)
+        if (!larger) {
+            listing->failed = true;
             return 1;
+        }
         if (listing->seen)
             memcpy(larger, listing->seen, listing->count * sizeof *larger);
         ht_heap_free(listing->seen);
@@ -275,13 +279,22 @@ static uint32_t classify(const struct ht_module *module)
     return 0;
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Directories are not compared: where the loader has a relative name, it depends on the working
+ * directory of the moment. */
 static bool same(const struct ht_module *module, const struct seen *seen)
 {
     const struct module_file *file = &module->unwind.file;
     return !(module->flags & HTL_MODULE_CLOSED) && module->unwind.load_bias == seen->load_bias &&
            module->unwind.start == seen->start && file->build_id_length == seen->build_id_length &&
            memcmp(file->build_id, seen->build_id, seen->build_id_length) == 0 &&
-           (!file->path || strcmp(file->path, seen->path) == 0);
+           file->unwind_digest == seen->unwind_digest &&
+           (!file->path || strcmp(base_name(file->path), base_name(seen->path)) == 0);
 }
 
 /* A name's tag: "libplan.so.3" is "libplan". */
@@ -296,23 +309,24 @@ static uint32_t tag_for(const struct ht_module *module)
 
 static void add(const struct seen *seen)
 {
+    if (module_count == MAX_MODULES)
+        return;
     size_t path = strlen(seen->path) + 1, soname = strlen(seen->soname) + 1;
     struct ht_module *module =
         ht_heap_alloc(sizeof *module + seen->build_id_length + path + soname, 16);
-    if (!module || module_count == MAX_MODULES)
+    if (!module)
         return;
     uint8_t *build_id = (uint8_t *)(module + 1);
     char *text = (char *)build_id + seen->build_id_length;
     memcpy(build_id, seen->build_id, seen->build_id_length);
     memcpy(text, seen->path, path);
     memcpy(text + path, seen->soname, soname);
-    const char *slash = strrchr(text, '/');
     bool vdso = strcmp(seen->path, "[vdso]") == 0;
     *module = (struct ht_module){
         .id = module_count,
         .generation = (uint32_t)close_count,
         .soname = text + path,
-        .base = slash ? slash + 1 : text,
+        .base = base_name(text),
         .unwind = {.file = {.path = vdso ? NULL : text,
                             .build_id = seen->build_id_length ? build_id : NULL,
                             .build_id_length = seen->build_id_length,
@@ -352,24 +366,43 @@ static bool close_missing(const struct listing *listing)
     return any;
 }
 
-void ht_modules_refresh(bool force)
+/* Brings the map to what the loader's list says. The caller holds the lock. */
+static void update(const struct listing *listing)
 {
-    int saved = errno;
+    close_missing(listing);
+    for (unsigned j = 0; j < listing->count; j++) {
+        bool known = false;
+        for (uint32_t i = 0; i < module_count && !known; i++)
+            known = same(modules[i], &listing->seen[j]);
+        if (!known)
+            add(&listing->seen[j]);
+    }
+    last_adds = listing->adds;
+    last_subs = listing->subs;
+}
+
+/* One reading of the list; false where a module went away on another thread meanwhile. */
+static bool refresh_once(bool force)
+{
     struct listing listing = {.force = force};
     uint64_t closes_before = close_count;
     dl_iterate_phdr(list_object, &listing);
-    pthread_mutex_lock(&lock);
-    if (!listing.unchanged && listing.count > 0 && close_count == closes_before) {
-        close_missing(&listing);
-        for (unsigned j = 0; j < listing.count; j++) {
-            bool known = false;
-            for (uint32_t i = 0; i < module_count && !known; i++)
-                known = same(modules[i], &listing.seen[j]);
-            if (!known)
-                add(&listing.seen[j]);
-        }
+    bool usable = !listing.unchanged && !listing.failed && listing.count > 0, current = true;
+    if (usable) {
+        pthread_mutex_lock(&lock);
+        current = close_count == closes_before;
+        if (current)
+            update(&listing);
+        pthread_mutex_unlock(&lock);
     }
-    pthread_mutex_unlock(&lock);
     ht_heap_free(listing.seen);
+    return current;
+}
+
+void ht_modules_refresh(bool force)
+{
+    int saved = errno;
+    while (!refresh_once(force))
+        force = true;
     errno = saved;
 }

@@ -126,7 +126,7 @@ static uint64_t next_deadline(void)
 static void *monitor_main(void *argument)
 {
     (void)argument;
-    ht_internal_begin();
+    struct ht_thread *outside = ht_internal_begin();
     uint64_t now = ht_now_ns(), interval = ht_settings.value[HT_OPT_INTERVAL];
     due.random = now | 1;
     due.poll = due.look = due.last_new_stack = now;
@@ -149,6 +149,7 @@ static void *monitor_main(void *argument)
             due.sync = ht_now_ns() + ht_settings.value[HT_OPT_SYNC];
         }
     }
+    ht_internal_end(outside); /* the last thread of a process runs the program's exit handlers */
     return NULL;
 }
 
@@ -178,6 +179,13 @@ static int create_thread(void)
     return -error;
 }
 
+static void say_if_not_started(int error)
+{
+    if (error)
+        ht_say("the monitor thread cannot be started (%s); figures are taken at the end only",
+               strerror(-error));
+}
+
 int ht_monitor_start(void)
 {
     if (started || finished)
@@ -186,9 +194,7 @@ int ht_monitor_start(void)
     started = true;
     ht_snapshot_open();
     int error = create_thread();
-    if (error)
-        ht_say("the monitor thread cannot be started (%s); figures are taken at the end only",
-               strerror(-error));
+    say_if_not_started(error);
     ht_internal_end(previous);
     return error;
 }
@@ -203,8 +209,12 @@ void ht_monitor_pause(void)
 {
     if (!running || paused)
         return;
+    /* Where it does not come out of the loader, this thread may be what it waits for. */
+    if (!ht_monitor_park(PARK_FINAL))
+        return;
     struct ht_thread *previous = ht_internal_begin();
     wake();
+    ht_monitor_unpark();
     pthread_join(thread, NULL);
     ht_internal_end(previous);
     running = false;
@@ -217,7 +227,7 @@ void ht_monitor_resume(void)
         return;
     paused = false;
     struct ht_thread *previous = ht_internal_begin();
-    create_thread();
+    say_if_not_started(create_thread());
     ht_internal_end(previous);
 }
 
@@ -252,6 +262,7 @@ void ht_monitor_final(uint32_t end_reason)
         ht_aggregate_discover();
         ht_aggregate_look();
         ht_snapshot_tick(true, end_reason);
+        wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

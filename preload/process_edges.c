@@ -3,22 +3,32 @@
  * namespace, which the kernel allows to single-threaded processes only.
  */
 #include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fork.h"
 #include "lifecycle.h"
 #include "module_map.h"
 #include "monitor.h"
 #include "thread_state.h"
+#include "track.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* With signals blocked: a handler that allocates or forks must not find the map's lock held. */
 static void refresh_modules(void)
 {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     struct ht_thread *previous = ht_internal_begin();
     ht_modules_refresh(true);
     ht_internal_end(previous);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* Before: what is loaded gets known, so that it can be named after it is gone. After: what has
@@ -28,7 +38,8 @@ EXPORT int dlclose(void *handle)
     static int (*real)(void *);
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "dlclose");
-    if (ht_self->busy == HT_INTERNAL || !ht_boot())
+    if (ht_self->busy == HT_INTERNAL || !ht_boot() || ht_fork_happened() ||
+        (ht_slow & HT_SLOW_DORMANT))
         return real(handle);
     refresh_modules();
     int result = real(handle);
@@ -39,15 +50,17 @@ EXPORT int dlclose(void *handle)
 EXPORT int unshare(int flags)
 {
     ht_monitor_pause();
-    int result = (int)syscall(SYS_unshare, flags);
+    int result = (int)syscall(SYS_unshare, flags), error = errno;
     ht_monitor_resume();
+    errno = error;
     return result;
 }
 
 EXPORT int setns(int fd, int type)
 {
     ht_monitor_pause();
-    int result = (int)syscall(SYS_setns, fd, type);
+    int result = (int)syscall(SYS_setns, fd, type), error = errno;
     ht_monitor_resume();
+    errno = error;
     return result;
 }

@@ -241,15 +241,18 @@ static void each_new_frame(void (*visit)(uint32_t frame, const struct ht_module 
     }
 }
 
-static bool module_missing;
+static bool module_missing; /* a frame is in no module that is known: its module may be new */
+static bool too_early;      /* a frame came in after the modules were looked at */
 
 /* Notes modules, so that a frame is not lost when its module goes, and sees whether any is new. */
 static void note_module(uint32_t frame, const struct ht_module *module)
 {
     if (module)
         ht_frame_info_set_module(ht_intern_slot(&ht_frames, frame) + 2, module->id);
-    else
+    else {
+        __atomic_fetch_or(ht_intern_slot(&ht_frames, frame) + 2, HT_INFO_MISSED, __ATOMIC_RELAXED);
         module_missing = true;
+    }
 }
 
 /* Frames stand in the table in no order: modules are taken one after the other. */
@@ -259,6 +262,10 @@ static void describe_if_wanted(uint32_t frame, const struct ht_module *module)
 {
     if (module && module != wanted && names_needed)
         return;
+    if (!module && !(ht_intern_slot(&ht_frames, frame)[2] & HT_INFO_MISSED)) {
+        too_early = true;
+        return;
+    }
     if (!module || !names_needed)
         describe(frame, module, "");
     else
@@ -275,7 +282,7 @@ void ht_rules_describe_frames(void)
         return;
     if (!batch && names_needed && !(batch = ht_heap_alloc(sizeof *batch, 16)))
         return;
-    module_missing = false;
+    module_missing = too_early = false;
     ht_modules_refresh(false);
     each_new_frame(note_module);
     if (module_missing)
@@ -288,7 +295,8 @@ void ht_rules_describe_frames(void)
             each_new_frame(describe_if_wanted);
         finish_batch();
     }
-    described = used;
+    if (!too_early)
+        described = used;
 }
 
 /* ---- stacks -------------------------------------------------------------------------------------
