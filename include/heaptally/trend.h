@@ -338,7 +338,7 @@ static inline void ht_trend_measure(const struct ht_trend *t, const struct ht_ru
     struct ht_fit fit;
     if (!ht_rules_fit_since(r, since, &fit))
         return;
-    double margin = ht_student_975(fit.count - 2) * ht_fit_wide_error(&fit);
+    double margin = ht_student_975(fit.count - 2) * ht_fit_interval_error(&fit);
     out->bytes_per_hour = 3600 * fit.slope;
     out->ci_low = 3600 * (fit.slope - margin);
     out->ci_high = 3600 * (fit.slope + margin);

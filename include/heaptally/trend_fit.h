@@ -78,6 +78,7 @@ struct ht_fit {
     double slope;   /* bytes per second */
     double error;   /* standard error of the slope, for independent residuals */
     double rho;     /* lag-1 correlation of the residuals, made cautious; 0 .. 0.9 */
+    double drift;   /* standard error of the mean rise, were the rises independent instead */
     double scatter; /* standard deviation of the residuals, bytes */
     uint32_t count;
 };
@@ -148,17 +149,20 @@ static inline struct ht_fit ht_fit_last(const struct ht_floor_ring *ring, uint32
         sxy += (x[i] - mean_x) * (y[i] - mean_y);
     }
     struct ht_fit fit = {.slope = sxx > 0 ? sxy / sxx : 0, .count = count};
-    double before = 0;
+    double before = 0, jumps = 0;
     for (uint32_t i = 0; i < count; i++) {
         double residual = y[i] - mean_y - fit.slope * (x[i] - mean_x);
         if (fabs(residual) < 1e-3)
             residual = 0;
         see += residual * residual;
         lag += residual * before;
+        if (i)
+            jumps += (residual - before) * (residual - before);
         before = residual;
     }
     fit.scatter = ht_root(see / (count - 2));
     fit.error = sxx > 0 ? fit.scatter / ht_root(sxx) : 0;
+    fit.drift = sxx > 0 ? ht_root(jumps) / x[count - 1] : 0;
     fit.rho = ht_fit_cautious_rho(see > 0 ? lag / see : 0, count);
     return fit;
 }
@@ -167,6 +171,16 @@ static inline struct ht_fit ht_fit_last(const struct ht_floor_ring *ring, uint32
 static inline double ht_fit_wide_error(const struct ht_fit *fit)
 {
     return fit->error * ht_root((1 + fit->rho) / (1 - fit->rho));
+}
+
+/*
+ * The standard error to make a confidence interval of. Where residuals hang together this much,
+ * growth comes in random portions that add up, and the line strays with them.
+ */
+static inline double ht_fit_interval_error(const struct ht_fit *fit)
+{
+    double wide = ht_fit_wide_error(fit);
+    return fit->rho > 0.4 ? ht_greater(wide, fit->drift) : wide;
 }
 
 /*

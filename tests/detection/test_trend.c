@@ -133,6 +133,29 @@ static void ring_push(struct ht_floor_ring *ring, double at, double bytes)
     ht_ring_close(ring);
 }
 
+/* Growth in random portions: a line's own error is far too small, the interval's is not. */
+START_TEST(interval_of_random_portions_holds_the_rate)
+{
+    struct rnd rnd;
+    rnd_seed(&rnd, 9);
+    int holds = 0, narrow = 0;
+    for (int trial = 0; trial < 400; trial++) {
+        struct ht_floor_ring ring = {0};
+        double bytes = 0;
+        for (int i = 0; i < 32; i++) {
+            ring_push(&ring, i, bytes);
+            bytes += rnd_exponential(&rnd, 100);
+        }
+        struct ht_fit fit = ht_fit_last(&ring, 32);
+        double t = ht_student_975(30), off = fabs(fit.slope - 100);
+        holds += off <= t * ht_fit_interval_error(&fit);
+        narrow += off <= t * fit.error;
+    }
+    ck_assert_int_ge(holds, 340); /* 85 % */
+    ck_assert_int_lt(narrow, 200);
+}
+END_TEST
+
 START_TEST(a_step_is_no_slope)
 {
     struct rnd rnd;
@@ -747,6 +770,7 @@ int main(void)
     tcase_add_test(tests, quantile_row_is_the_nearest_below);
     tcase_add_test(tests, root_is_the_square_root);
     tcase_add_test(tests, fit_of_a_line_and_of_noise);
+    tcase_add_test(tests, interval_of_random_portions_holds_the_rate);
     tcase_add_test(tests, a_step_is_no_slope);
     tcase_add_test(tests, a_lucky_line_is_no_slope);
     tcase_add_loop_test(tests, windows_merge_as_if_counted_directly, 0, 4);
