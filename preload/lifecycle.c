@@ -126,8 +126,13 @@ void ht_probation(void)
 
 static void finish(void)
 {
-    if (!ht_fork_happened())
-        ht_monitor_final(HTL_END_EXIT);
+    if (ht_fork_happened())
+        return;
+    /* It has lived for a tick without allocating since: it is watched all the same. */
+    if ((ht_slow & HT_SLOW_PROBATION) && !(ht_slow & HT_SLOW_DORMANT) &&
+        coarse_now() >= probation_ends)
+        ht_monitor_take_up();
+    ht_monitor_final(HTL_END_EXIT);
 }
 
 /* Everything that the monitor needs, short of its thread. */
@@ -146,6 +151,7 @@ __attribute__((constructor)) static void start(void)
         return;
     struct ht_thread *previous = ht_internal_begin();
     ht_settings_read();
+    ht_snapshot_begin();
     ht_stacks_mode = (int)ht_settings.value[HT_OPT_STACKS];
     bool ready = prepare(), first = is_first_process();
     if (!ready || !is_wanted(first))
@@ -161,6 +167,7 @@ __attribute__((constructor)) static void start(void)
         if (!first) {
             begin_probation();
         } else {
+            ht_monitor_open();
             ht_monitor_start();
             if (ht_snapshot_path()[0])
                 ht_say("counting; the snapshot is %s", ht_snapshot_path());

@@ -31,6 +31,7 @@
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_t thread;
 static bool started, running, finished, paused; /* by whoever starts and stops */
+static bool opened;                             /* by the holder of the gate */
 static _Atomic uint32_t stop_requested;         /* also the futex to sleep on */
 
 /* When things are due; the monitor thread only. */
@@ -123,6 +124,14 @@ static uint64_t next_deadline(void)
     return due.look < next ? due.look : next;
 }
 
+/* The caller holds the gate. */
+static void open_file(void)
+{
+    if (!opened)
+        ht_snapshot_open();
+    opened = true;
+}
+
 static void *monitor_main(void *argument)
 {
     (void)argument;
@@ -133,6 +142,8 @@ static void *monitor_main(void *argument)
     due.tick = now + interval;
     due.sync = now + ht_settings.value[HT_OPT_SYNC];
     pthread_mutex_lock(&gate);
+    if (!stop_requested)
+        open_file();
     if (!stop_requested && ht_settings.value[HT_OPT_STACKS] == HT_STACKS_FULL)
         ht_unwind_begin();
     pthread_mutex_unlock(&gate);
@@ -186,13 +197,25 @@ static void say_if_not_started(int error)
                strerror(-error));
 }
 
+void ht_monitor_open(void)
+{
+    struct ht_thread *previous = ht_internal_begin();
+    started = true;
+    open_file();
+    ht_internal_end(previous);
+}
+
+void ht_monitor_take_up(void)
+{
+    started = true;
+}
+
 int ht_monitor_start(void)
 {
-    if (started || finished)
+    if (running || finished)
         return 0;
     struct ht_thread *previous = ht_internal_begin();
     started = true;
-    ht_snapshot_open();
     int error = create_thread();
     say_if_not_started(error);
     ht_internal_end(previous);
@@ -259,6 +282,7 @@ void ht_monitor_final(uint32_t end_reason)
     pthread_sigmask(SIG_SETMASK, &all, &before); /* SIGXFSZ, SIGPIPE: the program must not die */
     if (ht_monitor_park(PARK_FINAL)) {
         finished = true;
+        open_file();
         ht_aggregate_discover();
         ht_aggregate_look();
         ht_snapshot_tick(true, end_reason);
@@ -273,7 +297,7 @@ void ht_monitor_final(uint32_t end_reason)
 void ht_monitor_after_fork(void)
 {
     pthread_mutex_init(&gate, NULL);
-    started = running = finished = paused = false;
+    started = running = finished = paused = opened = false;
     stop_requested = 0;
     ht_snapshot_forget();
 }

@@ -11,7 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Opens the snapshot file and starts the thread. Any thread; 0 or -errno. */
+/* Opens the snapshot file now; the thread does it where this was not called, since it takes more
+ * stack than a thread of the program may have. While only one thread exists. */
+void ht_monitor_open(void);
+
+/* Makes ht_monitor_final take figures and write the file although no thread was started. */
+void ht_monitor_take_up(void);
+
+/* Starts the thread. Any thread; 0 or -errno. */
 int ht_monitor_start(void);
 
 /* Ends the thread and waits for it; ht_monitor_resume starts it again where it had been running. */

@@ -137,8 +137,8 @@ static int create_in(struct ht_file *file, const char *directory, const char *pa
     return result;
 }
 
-int ht_file_create(struct ht_file *file, const char *pattern, const char *program,
-                   uint64_t start_realtime_ns)
+int ht_file_create(struct ht_file *file, const char *start_directory, const char *pattern,
+                   const char *program, uint64_t start_realtime_ns)
 {
     file->fd = -1;
     if (pattern[0] == '/') {
@@ -148,9 +148,9 @@ int ht_file_create(struct ht_file *file, const char *pattern, const char *progra
         return error;
     }
     char directory[PATH_MAX];
-    int result = getcwd(directory, sizeof directory)
-                     ? create_in(file, directory, pattern, program, start_realtime_ns)
-                     : -errno;
+    int result = start_directory[0] == '/'
+                     ? create_in(file, start_directory, pattern, program, start_realtime_ns)
+                     : -ENOENT;
     const char *state = getenv("STATE_DIRECTORY"), *home = getenv("XDG_STATE_HOME");
     if (result != 0 && state && state[0] == '/') {
         /* A service may have several, separated by colons: the first is meant. */

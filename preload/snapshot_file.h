@@ -20,12 +20,12 @@ struct ht_file {
 
 /*
  * Creates the file that `pattern` names (%e program, %p pid, %h host, %t start time, %n sequence;
- * relative to the working directory, else to $STATE_DIRECTORY, else to $XDG_STATE_HOME/heaptally).
+ * relative to `directory`, else to $STATE_DIRECTORY, else to $XDG_STATE_HOME/heaptally).
  * Never overwrites and never follows a symlink: where the name is taken, "-N" is put before the
  * suffix. 0 or -errno of the first choice.
  */
-int ht_file_create(struct ht_file *file, const char *pattern, const char *program,
-                   uint64_t start_realtime_ns);
+int ht_file_create(struct ht_file *file, const char *directory, const char *pattern,
+                   const char *program, uint64_t start_realtime_ns);
 
 /* Creates `path` anew for the same process, to replace `old` later. 0 or -errno. */
 int ht_file_create_beside(struct ht_file *file, const struct ht_file *old);

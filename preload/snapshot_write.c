@@ -28,6 +28,7 @@
 #define STACK_LIMIT    (HT_STACK_ROOTS + 16384u + 131072u + 524288u)
 
 static struct ht_file file = {.fd = -1};
+static char start_directory[PATH_MAX]; /* what a relative name is relative to; "" where unknown */
 static uint64_t start_realtime_ns, start_monotonic_ns;
 static uint64_t sequence, dropped_ticks;
 static bool dirty;   /* written since the last sync */
@@ -565,6 +566,12 @@ static void add_to_histories(void)
     }
 }
 
+void ht_snapshot_begin(void)
+{
+    if (!getcwd(start_directory, sizeof start_directory))
+        start_directory[0] = '\0';
+}
+
 bool ht_snapshot_open(void)
 {
     start_realtime_ns = now(CLOCK_REALTIME);
@@ -575,7 +582,7 @@ bool ht_snapshot_open(void)
     const char *pattern = ht_settings.text[HT_OPT_OUTPUT];
     const struct ht_module *program = ht_module(0);
     const char *name = program ? program->base : "unknown";
-    int error = ht_file_create(&file, pattern, name, start_realtime_ns);
+    int error = ht_file_create(&file, start_directory, pattern, name, start_realtime_ns);
     if (error) {
         ht_say("%s: cannot be created (%s); nothing is written. Name another file with --output",
                pattern, strerror(-error));

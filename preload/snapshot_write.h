@@ -18,6 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Remembers the working directory, which the program may leave before the file is opened. */
+void ht_snapshot_begin(void);
+
 /* Starts counting time and opens the file that the settings name. False, said once, where no place
  * can be written to: then ticks go nowhere. */
 bool ht_snapshot_open(void);

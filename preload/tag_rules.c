@@ -84,7 +84,11 @@ static void add_file(const char *path)
     char *text = ht_heap_alloc(RULES_FILE_MAX, 16);
     long length = text ? ht_read_file(path, text, RULES_FILE_MAX) : -1;
     if (length < 0) {
-        ht_say("%s: cannot be read; its tag rules are left out", path);
+        ht_say(
+            "HEAPTALLY_TAG_FILE: \"%s\" cannot be read; its rules are left out. Name another file "
+            "with --tag-file",
+            path);
+        ht_heap_free(text);
         return;
     }
     for (char *line = text, *next; line; line = next) {
