@@ -197,12 +197,41 @@ static void say_if_not_started(int error)
                strerror(-error));
 }
 
+/* Heaptally's own writing on a thread of the program. */
+struct own_work {
+    struct ht_thread *previous;
+    sigset_t signals, pending;
+};
+
+static void own_work_begin(struct own_work *work)
+{
+    sigset_t all;
+    work->previous = ht_internal_begin();
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &work->signals);
+    sigpending(&work->pending);
+}
+
+/* A write that the file size limit forbids has raised a signal, which the program must not get. */
+static void own_work_end(const struct own_work *work)
+{
+    static const struct timespec at_once = {0, 0};
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGXFSZ);
+    if (!sigismember(&work->pending, SIGXFSZ))
+        sigtimedwait(&ours, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &work->signals, NULL);
+    ht_internal_end(work->previous);
+}
+
 void ht_monitor_open(void)
 {
-    struct ht_thread *previous = ht_internal_begin();
+    struct own_work work;
+    own_work_begin(&work);
     started = true;
     open_file();
-    ht_internal_end(previous);
+    own_work_end(&work);
 }
 
 void ht_monitor_take_up(void)
@@ -276,10 +305,8 @@ void ht_monitor_final(uint32_t end_reason)
     if (!started || finished)
         return;
     int saved = errno;
-    sigset_t all, before;
-    struct ht_thread *previous = ht_internal_begin();
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* SIGXFSZ, SIGPIPE: the program must not die */
+    struct own_work work;
+    own_work_begin(&work);
     if (ht_monitor_park(PARK_FINAL)) {
         finished = true;
         open_file();
@@ -289,8 +316,7 @@ void ht_monitor_final(uint32_t end_reason)
         wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    ht_internal_end(previous);
+    own_work_end(&work);
     errno = saved;
 }
 
