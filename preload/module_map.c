@@ -78,6 +78,7 @@ static const char *const skipped_modules[] = {
 
 static struct ht_module *modules[MAX_MODULES];
 static _Atomic uint32_t module_count;
+static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER; /* before `lock` */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t close_count;            /* raised whenever modules were found gone */
 static unsigned long long last_adds, last_subs; /* of the list that the map agrees with; lock */
@@ -96,14 +97,26 @@ void ht_modules_skip(const char *glob, size_t length)
     }
 }
 
+void ht_modules_hold(void)
+{
+    pthread_mutex_lock(&closing);
+}
+
+void ht_modules_release(void)
+{
+    pthread_mutex_unlock(&closing);
+}
+
 void ht_modules_lock(void)
 {
+    ht_modules_hold();
     pthread_mutex_lock(&lock);
 }
 
 void ht_modules_unlock(void)
 {
     pthread_mutex_unlock(&lock);
+    ht_modules_release();
 }
 
 struct ht_module *ht_module(uint32_t id)
@@ -381,28 +394,43 @@ static void update(const struct listing *listing)
     last_subs = listing->subs;
 }
 
-/* One reading of the list; false where a module went away on another thread meanwhile. */
-static bool refresh_once(bool force)
+/* One reading of the list; false where a module went away on another thread meanwhile. `held`: the
+ * caller holds the modules. */
+static bool refresh_once(bool force, bool held)
 {
     struct listing listing = {.force = force};
     uint64_t closes_before = close_count;
     dl_iterate_phdr(list_object, &listing);
     bool usable = !listing.unchanged && !listing.failed && listing.count > 0, current = true;
     if (usable) {
+        if (!held)
+            ht_modules_hold();
         pthread_mutex_lock(&lock);
         current = close_count == closes_before;
         if (current)
             update(&listing);
         pthread_mutex_unlock(&lock);
+        if (!held)
+            ht_modules_release();
     }
     ht_heap_free(listing.seen);
     return current;
 }
 
-void ht_modules_refresh(bool force)
+static void refresh(bool force, bool held)
 {
     int saved = errno;
-    while (!refresh_once(force))
+    while (!refresh_once(force, held))
         force = true;
     errno = saved;
+}
+
+void ht_modules_refresh(bool force)
+{
+    refresh(force, false);
+}
+
+void ht_modules_refresh_held(void)
+{
+    refresh(true, true);
 }

@@ -46,6 +46,18 @@ struct ht_module *ht_module_of(uintptr_t pc);
 /* The module with this id, or NULL beyond the last. */
 struct ht_module *ht_module(uint32_t id);
 
+/*
+ * From here to the release no other thread closes modules: frames that are made in between are
+ * still there, with all that is known of them, to die with their module. Waits for a thread that is
+ * just closing some; held for no longer than it takes to walk one stack. Never while holding it:
+ * ht_modules_refresh, a fork.
+ */
+void ht_modules_hold(void);
+void ht_modules_release(void);
+
+/* ht_modules_refresh for the one that holds the modules; may close some. */
+void ht_modules_refresh_held(void);
+
 /* Around a fork: nobody is inside the map. */
 void ht_modules_lock(void);
 void ht_modules_unlock(void);

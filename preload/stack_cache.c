@@ -36,6 +36,7 @@ bool ht_memo_holds_in_order(const uint64_t *record, uintptr_t sp, uintptr_t fp)
 /* A memo record in the making; its words gather in the thread's scratch space. */
 struct memo {
     struct ht_thread *thread;
+    uint64_t mark;    /* ht_memo_mark when the walk began */
     uintptr_t sp;     /* at entry */
     uintptr_t fp;     /* at entry */
     uintptr_t limit;  /* addresses from here on are not read */
@@ -54,6 +55,7 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
     bool known = low && sp >= low && sp < thread->stack_high;
     *memo = (struct memo){
         .thread = thread,
+        .mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE),
         .sp = sp,
         .fp = ht_entry_fp(entry),
         .limit = known ? thread->stack_high : sp + MAX_UNKNOWN_REACH,
@@ -137,7 +139,7 @@ static void memo_end(struct memo *memo, uint32_t site, ht_entry entry, uint32_t 
     if (thread->memo_words - thread->memo_next < length)
         thread->memo_next = 0;
     uint64_t *record = thread->memo + thread->memo_next;
-    record[0] = ht_memo_a(ht_entry_pc(entry));
+    record[0] = memo->mark | ht_entry_pc(entry);
     record[1] = ht_memo_b(memo->sp, tag);
     record[2] = (memo->uses_fp ? HT_MEMO_FP : 0) | (memo->known_stack ? 0 : HT_MEMO_IN_ORDER) |
                 (uint64_t)words << 32 | site;
@@ -159,9 +161,10 @@ static uintptr_t copy_limit(const struct ht_thread *thread, uintptr_t sp, bool *
 
 /* Asks the monitor to go on from the unknown frame, the last of `frames`; the provisional site of
  * the allocation, or `fallback`. */
-static uint32_t capture(struct ht_thread *thread, const uint32_t *frames, unsigned count,
+static uint32_t capture(const struct memo *memo, const uint32_t *frames, unsigned count,
                         const struct ht_walk *at, uint32_t fallback, uint32_t tag)
 {
+    struct ht_thread *thread = memo->thread;
     struct ht_capture *slot = ht_capture_claim();
     if (!slot) {
         uint64_t pending = HT_RULE_PENDING;
@@ -176,6 +179,7 @@ static uint32_t capture(struct ht_thread *thread, const uint32_t *frames, unsign
     memcpy(slot->stack, (const void *)at->sp, slot->stack_bytes);
     memcpy(slot->frames, frames, count * sizeof *frames);
     slot->frame_count = count;
+    slot->mark = memo->mark;
     slot->at = *at;
     slot->tag = tag;
     slot->fallback = fallback;
@@ -183,7 +187,8 @@ static uint32_t capture(struct ht_thread *thread, const uint32_t *frames, unsign
         thread->wants_bounds = true;
     uint32_t provisional = slot->provisional;
     if (provisional)
-        ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] = (uint16_t)(tag | HT_PROVISIONAL_USED);
+        ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] =
+            (uint16_t)(tag | HT_PROVISIONAL_USED);
     __atomic_store_n(&slot->state, HT_CAPTURE_READY, __ATOMIC_RELEASE);
     return provisional ? provisional : fallback;
 }
@@ -220,7 +225,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
             break;
         uint64_t rule = rule_or_claim(frame);
         if (rule == 0)
-            return capture(thread, frames, count, &walk, ht_site_fallback(first_pc, tag), tag);
+            return capture(&memo, frames, count, &walk, ht_site_fallback(first_pc, tag), tag);
         if (rule == HT_RULE_PENDING)
             return ht_site_fallback(first_pc, tag);
         step = ht_walk_step(&walk, rule, &stepper);

@@ -53,7 +53,7 @@ static uint64_t rule_of(uint32_t frame)
     uintptr_t pc = ht_frame_pc(frame);
     struct ht_module *module = ht_module_of(pc);
     if (!module) {
-        ht_modules_refresh(true);
+        ht_modules_refresh_held();
         module = ht_module_of(pc);
     }
     struct unwind_rule rule;
@@ -67,7 +67,24 @@ static uint64_t rule_of(uint32_t frame)
     return packed;
 }
 
-/* Walks on to the end of the stack; the site, or the fallback where the copy does not reach. */
+/* A module has gone away since the walk began. Another one may have its addresses by now, so that
+ * nothing can be said any more of what the copy holds. */
+static bool is_void(const struct ht_capture *capture)
+{
+    return __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE) != capture->mark;
+}
+
+/* Gives up on a capture: its frame may be asked for again. */
+static uint32_t discard(const struct ht_capture *capture)
+{
+    uint64_t pending = HT_RULE_PENDING;
+    __atomic_compare_exchange_n(ht_frame_rule(capture->frames[capture->frame_count - 1]), &pending,
+                                0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return capture->fallback;
+}
+
+/* Walks on to the end of the stack; the site, or the fallback where the copy does not reach. The
+ * modules are held. */
 static uint32_t resolve(struct ht_capture *capture)
 {
     const struct ht_stepper stepper = {read_copy, ignore_word, ignore_fp, ignore_word, capture};
@@ -75,8 +92,12 @@ static uint32_t resolve(struct ht_capture *capture)
     uint32_t *frames = capture->frames;
     unsigned count = capture->frame_count;
     enum ht_step step;
+    if (is_void(capture))
+        return discard(capture);
     for (;;) {
         step = ht_walk_step(&walk, rule_of(frames[count - 1]), &stepper);
+        if (is_void(capture)) /* finding the rule has brought it to light */
+            return discard(capture);
         if (step != HT_STEP_GOES_ON || count == HT_MAX_DEPTH)
             break;
         uint32_t frame = ht_intern(&ht_frames, walk.pc, true);
@@ -99,7 +120,10 @@ unsigned ht_unwind_drain(ht_unwind_done *done)
             continue;
         if (drained++ == 0)
             ht_modules_refresh(false);
-        done(capture->provisional, resolve(capture));
+        ht_modules_hold();
+        uint32_t site = resolve(capture);
+        ht_modules_release();
+        done(capture->provisional, site);
         capture->provisional = 0;
         __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
     }
