@@ -17,6 +17,17 @@
  * the global offset table costs an instruction. */
 #define HT_HIDDEN __attribute__((visibility("hidden")))
 
+#if defined(__SANITIZE_THREAD__)
+#define HT_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HT_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef HT_THREAD_SANITIZER
+#define HT_THREAD_SANITIZER 0
+#endif
+
 #if defined(__x86_64__)
 
 typedef const uintptr_t *ht_entry;
@@ -44,7 +55,7 @@ static inline uintptr_t ht_entry_sp(ht_entry entry)
  * can come between; other threads may read the counter at any time. */
 static inline void ht_add_owned(uint64_t *counter, uint64_t value)
 {
-#if defined(__SANITIZE_THREAD__)
+#if HT_THREAD_SANITIZER /* it does not see into assembly */
     __atomic_fetch_add(counter, value, __ATOMIC_RELAXED);
 #else
     __asm__("addq %1, %0" : "+m"(*counter) : "er"(value) : "cc");

@@ -85,11 +85,7 @@ void ht_count_shared(uint32_t site, enum ht_figure bytes_figure, uint64_t bytes)
 
 void ht_count_move(uint32_t from, uint32_t to, uint64_t bytes)
 {
-    /* Unsigned arithmetic wraps, so that taking away is adding; sums over cells and totals come
-     * out right. */
-    struct ht_total *source = ht_total(from), *target = ht_total(to);
-    __atomic_fetch_add(&target->figures[HT_ALLOCATED_BYTES], bytes, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&target->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
-    __atomic_fetch_sub(&source->figures[HT_ALLOCATED_BYTES], bytes, __ATOMIC_RELAXED);
-    __atomic_fetch_sub(&source->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
+    /* The one after the other, so that the block is seen twice rather than not at all. */
+    ht_count_shared(to, HT_ALLOCATED_BYTES, bytes);
+    ht_count_shared(from, HT_FREED_BYTES, bytes);
 }

@@ -78,7 +78,8 @@ static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_fig
 /* The same in the shared totals, for a caller that may not touch the thread's cells. */
 void ht_count_shared(uint32_t site, enum ht_figure bytes_figure, uint64_t bytes);
 
-/* Moves one live block of `bytes` from one site to another, as if it had been allocated there. */
+/* Moves one live block of `bytes` from one site to another, as if it had been freed here and
+ * allocated there: no figure ever falls. */
 void ht_count_move(uint32_t from, uint32_t to, uint64_t bytes);
 
 /* What could not be attributed, or not in detail. Atomic; any thread. */
