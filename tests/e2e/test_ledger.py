@@ -57,6 +57,8 @@ class Ledger(harness.TallyTest):
         return found
 
     def run_seed(self, seed, arguments, beneath, plain, figures):
+        for path in self.snapshots():
+            os.unlink(path)
         options = self.options(seed)
         arguments = ["--seed", seed, "--workers", 4 + seed % 5, *arguments]
         result = self.tally([harness.program("ledger"), *arguments], options, beneath)
@@ -66,9 +68,7 @@ class Ledger(harness.TallyTest):
         book = json.loads(result.out)
         self.check_surprises(book, plain)
         self.assertGreater(book["signals_handled"], 0)
-        path = self.only_snapshot()
-        report = self.report(path)
-        os.unlink(path)
+        report = self.report(self.only_snapshot())
         return [f"{how}: {d}" for d in self.differences(book, report, figures)]
 
     def run_seeds(self, name, seeds, arguments=(), beneath=None, figures=ALL):
@@ -113,8 +113,8 @@ class Ledger(harness.TallyTest):
         self.run_beneath("libtcmalloc_minimal.so.4")
 
     def test_mimalloc(self):
-        # Its operator new, built as C, ends the program where another throws.
-        self.run_beneath("libmimalloc.so.2", "--no-throw")
+        # Version 2.0.9 crashes now and then, by itself, when asked for far too much.
+        self.run_beneath("libmimalloc.so.2", "--no-huge")
 
 
 if __name__ == "__main__":

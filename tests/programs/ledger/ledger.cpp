@@ -182,8 +182,8 @@ static bool read_option(const char *name, const char *value)
 {
     if (strcmp(name, "--no-pvalloc") == 0)
         settings.pvalloc = false;
-    else if (strcmp(name, "--no-throw") == 0)
-        settings.throwing = false;
+    else if (strcmp(name, "--no-huge") == 0)
+        settings.huge = false;
     else if (strcmp(name, "--adopt") == 0)
         settings.adopting = true;
     else if (strcmp(name, "--signal-safe") == 0)

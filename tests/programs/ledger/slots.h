@@ -19,7 +19,7 @@ struct ledger_settings {
     int steps = 60000;        /* of each worker */
     int visitors = 120;       /* short-lived threads */
     bool pvalloc = true;      /* the allocator beneath has one */
-    bool throwing = true;     /* its operator new throws; it may be one that aborts instead */
+    bool huge = true;         /* it survives to be asked for more than there can be */
     bool adopting = false;    /* blocks are moved to other tags as they are */
     bool signal_safe = false; /* the allocator beneath may be interrupted anywhere */
 };

@@ -109,10 +109,11 @@ static void step_adopt(struct worker *w)
 /* An exception is a block too, under the open scope: only where the book need not know of it. */
 static void step_huge(struct worker *w)
 {
+    if (!settings.huge)
+        return;
     struct slot *s = draw_slot(w);
     void *block = slot_resizable(s) ? s->block : nullptr;
-    if (!refuse_huge(draw(w, 1000), block, settings.throwing && w->tag == TAG_NONE,
-                     &w->wrong_errno))
+    if (!refuse_huge(draw(w, 1000), block, w->tag == TAG_NONE, &w->wrong_errno))
         ledger_fail("a size that cannot be was given");
 }
 
