@@ -16,18 +16,33 @@ struct ht_intern ht_stacks = {
                  {.base = HT_STACK_ROOTS + 16384 + 131072, .size = 524288}},
 };
 
+uint16_t ht_frame_unloads[HT_FRAME_PAGES];
+
+/* Frames that are made from now on in these pages are new ones. */
+static void count_unload(uintptr_t start, uintptr_t end)
+{
+    for (uintptr_t page = start >> 12, last = (end - 1) >> 12; page <= last; page++) {
+        uint16_t *unloads = &ht_frame_unloads[page & (HT_FRAME_PAGES - 1)];
+        __atomic_store_n(unloads, (uint16_t)((*unloads + 1) & 0x7fff), __ATOMIC_RELAXED);
+        if (page - (start >> 12) == HT_FRAME_PAGES - 1)
+            break; /* all of them */
+    }
+}
+
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
 {
+    count_unload(start, end);
     for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
             uint64_t *slot = segment->slots + (size_t)i * ht_frames.stride;
-            uint64_t pc = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+            uint64_t key = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+            uintptr_t pc = key & (HT_ADDRESS_LIMIT - 1);
             /* A return address may be the byte after the last of its module. */
-            if (pc <= start || pc > end)
+            if ((key & HT_FRAME_DEAD) || pc <= start || pc > end)
                 continue;
             ht_frame_info_set_module(slot + 2, module);
-            __atomic_store_n(slot, pc | HT_FRAME_DEAD, __ATOMIC_RELEASE);
+            __atomic_store_n(slot, key | HT_FRAME_DEAD, __ATOMIC_RELEASE);
         }
     }
 }

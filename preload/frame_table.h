@@ -7,6 +7,9 @@
  * key is marked so that it is never found again, and another library at the same addresses gets
  * frames of its own. A frame that died keeps its id, module and offset for the reports.
  *
+ * The key of a frame is its return address and, above it, how often its page was unloaded: what
+ * comes and goes at one address for ever would else fill the few places where one key may stand.
+ *
  * A stack is a path in a tree that grows from the outside in: a node is (outer node, frame), and
  * its id stands for the whole stack. The roots say how the stack ends:
  *
@@ -21,6 +24,7 @@
 #ifndef HEAPTALLY_FRAME_TABLE_H
 #define HEAPTALLY_FRAME_TABLE_H
 
+#include "arch.h"
 #include "intern.h"
 
 #define HT_RULE_PENDING UINT64_C(7) /* not a value of unwind_rule_pack */
@@ -34,8 +38,30 @@ enum ht_stack_root {
     HT_STACK_ROOTS = 16,
 };
 
-extern struct ht_intern ht_frames; /* key: return address; then rule, ht_frame_info */
+#define HT_ADDRESS_LIMIT (UINT64_C(1) << HT_ADDRESS_BITS)
+
+/* Pages that are this many apart count together, which is harmless. */
+#define HT_FRAME_PAGES 8192u
+
+extern struct ht_intern ht_frames; /* key: see ht_frame_key; then rule, ht_frame_info */
 extern struct ht_intern ht_stacks; /* key: outer node << 32 | frame */
+
+/* How often a page was unloaded; modulo 2^15, which dead frames make harmless as well. Written
+ * under the module map's lock. */
+extern uint16_t ht_frame_unloads[HT_FRAME_PAGES] HT_HIDDEN;
+
+static inline uint64_t ht_frame_key(uintptr_t pc)
+{
+    uint64_t unloads =
+        __atomic_load_n(&ht_frame_unloads[(pc - 1) >> 12 & (HT_FRAME_PAGES - 1)], __ATOMIC_RELAXED);
+    return unloads << HT_ADDRESS_BITS | pc;
+}
+
+/* The frame of a return address, or HT_INTERN_FULL. Any thread, signal handlers too. */
+static inline uint32_t ht_frame_intern(uintptr_t pc)
+{
+    return ht_intern(&ht_frames, ht_frame_key(pc), true);
+}
 
 static inline uint64_t *ht_frame_rule(uint32_t frame)
 {
@@ -44,7 +70,7 @@ static inline uint64_t *ht_frame_rule(uint32_t frame)
 
 static inline uintptr_t ht_frame_pc(uint32_t frame)
 {
-    return (uintptr_t)(ht_intern_key(&ht_frames, frame) & ~HT_FRAME_DEAD);
+    return (uintptr_t)(ht_intern_key(&ht_frames, frame) & (HT_ADDRESS_LIMIT - 1));
 }
 
 /* Any thread, signal handlers too. HT_INTERN_FULL where the table is full. */
@@ -80,7 +106,8 @@ static inline uint32_t ht_stack_root(uint32_t stack)
     return stack;
 }
 
-/* Marks every frame of [start, end) as dead and notes its module. Any thread; when it is gone. */
+/* Marks every frame of [start, end) as dead and notes its module. When it is gone; the caller holds
+ * the module map's lock. */
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module);
 
 #endif

@@ -66,7 +66,7 @@ static inline uint64_t ht_intern_key(struct ht_intern *table, uint32_t id)
  */
 static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool insert)
 {
-    uint64_t hash = key * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t hash = (key ^ key >> 40) * UINT64_C(0x9E3779B97F4A7C15); /* the top bits count too */
     for (unsigned s = 0; s < HT_INTERN_SEGMENTS; s++) {
         struct ht_intern_segment *segment = &table->segments[s];
         uint64_t *slots = __atomic_load_n(&segment->slots, __ATOMIC_ACQUIRE);

@@ -303,8 +303,8 @@ static const char *base_name(const char *path)
 static bool same(const struct ht_module *module, const struct seen *seen)
 {
     const struct module_file *file = &module->unwind.file;
-    return !(module->flags & HTL_MODULE_CLOSED) && module->unwind.load_bias == seen->load_bias &&
-           module->unwind.start == seen->start && file->build_id_length == seen->build_id_length &&
+    return module->unwind.load_bias == seen->load_bias && module->unwind.start == seen->start &&
+           file->build_id_length == seen->build_id_length &&
            memcmp(file->build_id, seen->build_id, seen->build_id_length) == 0 &&
            file->unwind_digest == seen->unwind_digest &&
            (!file->path || strcmp(base_name(file->path), base_name(seen->path)) == 0);
@@ -379,17 +379,30 @@ static bool close_missing(const struct listing *listing)
     return any;
 }
 
+/* Whether the map has what the loader lists. A library that comes again to where it was is the one
+ * it was: a program that loads and unloads for ever fills the map once. */
+static bool find(const struct seen *seen)
+{
+    for (uint32_t i = 0; i < module_count; i++) {
+        struct ht_module *module = modules[i];
+        if (!same(module, seen))
+            continue;
+        if (module->flags & HTL_MODULE_CLOSED) {
+            module->flags &= ~(uint32_t)HTL_MODULE_CLOSED;
+            module->written = false;
+        }
+        return true;
+    }
+    return false;
+}
+
 /* Brings the map to what the loader's list says. The caller holds the lock. */
 static void update(const struct listing *listing)
 {
     close_missing(listing);
-    for (unsigned j = 0; j < listing->count; j++) {
-        bool known = false;
-        for (uint32_t i = 0; i < module_count && !known; i++)
-            known = same(modules[i], &listing->seen[j]);
-        if (!known)
+    for (unsigned j = 0; j < listing->count; j++)
+        if (!find(&listing->seen[j]))
             add(&listing->seen[j]);
-    }
     last_adds = listing->adds;
     last_subs = listing->subs;
 }

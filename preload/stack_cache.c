@@ -217,7 +217,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     unsigned count = 0;
     enum ht_step step = HT_STEP_GOES_ON;
     while (step == HT_STEP_GOES_ON && count < HT_MAX_DEPTH) {
-        uint32_t frame = ht_intern(&ht_frames, walk.pc, true);
+        uint32_t frame = ht_frame_intern(walk.pc);
         if (frame == HT_INTERN_FULL)
             return ht_site_fallback(first_pc, tag);
         frames[count++] = frame;

@@ -224,11 +224,11 @@ static void put_in_batch(uint32_t frame, const struct ht_module *module)
 }
 
 /* The module of a frame: as noted when it went away, else by address. */
-static const struct ht_module *module_of(uint64_t info, uint64_t pc)
+static const struct ht_module *module_of(uint64_t info, uint64_t key)
 {
     if (HT_INFO_HAS_MODULE(info))
         return ht_module(HT_INFO_MODULE(info));
-    return ht_module_of((uintptr_t)(pc & ~HT_FRAME_DEAD));
+    return ht_module_of((uintptr_t)(key & (HT_ADDRESS_LIMIT - 1)));
 }
 
 static void each_new_frame(void (*visit)(uint32_t frame, const struct ht_module *module))
@@ -237,10 +237,10 @@ static void each_new_frame(void (*visit)(uint32_t frame, const struct ht_module 
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
             uint64_t *slot = segment->slots + (size_t)i * ht_frames.stride;
-            uint64_t pc = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+            uint64_t key = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
             uint64_t info = __atomic_load_n(slot + 2, __ATOMIC_ACQUIRE);
-            if (pc && !(info & HT_INFO_FINAL))
-                visit(segment->base + i, module_of(info, pc));
+            if (key && !(info & HT_INFO_FINAL))
+                visit(segment->base + i, module_of(info, key));
         }
     }
 }

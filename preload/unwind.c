@@ -100,7 +100,7 @@ static uint32_t resolve(struct ht_capture *capture)
             return discard(capture);
         if (step != HT_STEP_GOES_ON || count == HT_MAX_DEPTH)
             break;
-        uint32_t frame = ht_intern(&ht_frames, walk.pc, true);
+        uint32_t frame = ht_frame_intern(walk.pc);
         if (frame == HT_INTERN_FULL)
             return capture->fallback;
         frames[count++] = frame;
