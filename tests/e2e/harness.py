@@ -25,7 +25,7 @@ LIBRARY = os.environ.get("E2E_LIBRARY", "")
 COMMAND = os.environ.get("E2E_COMMAND", "")
 PROGRAMS = os.environ.get("E2E_PROGRAMS", "")
 
-# What is tested here is figures: without a look into debug files a report takes a tenth of the time.
+# What is tested here is figures: without debug files a report takes a tenth of the time.
 REPORT = [COMMAND, "report", "--format", "json", "--debug-path", "/nonexistent"]
 
 NOBODY = 65534

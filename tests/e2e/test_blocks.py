@@ -47,7 +47,7 @@ class Blocks(harness.TallyTest):
         report = self.report(self.only_snapshot())
         self.expect("deep-bound plugin: other figures", controller(report, "kept")["live_bytes"],
                     100000)
-        # 100 that are freed, 50 that are resized and then freed: the latter may count once or twice.
+        # 100 that are freed, 50 that are resized and then freed: these may count once or twice.
         foreign = report["quality"]["foreign_frees"]
         self.expect_that("deep-bound plugin: foreign frees", foreign, 150 <= foreign <= 200,
                          "150 to 200 for the 150 blocks that came over")

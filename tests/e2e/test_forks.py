@@ -71,8 +71,8 @@ class Forks(harness.TallyTest):
 
     def test_shell_pipeline_leaves_one_file(self):
         """Children that end within a tick leave no file: every pipeline would litter."""
-        result = self.tally(["/bin/sh", "-c", "echo b a | tr ' ' '\\n' | sort | head -1; sleep 0.3"],
-                            {"INTERVAL": "200ms"})
+        script = "echo b a | tr ' ' '\\n' | sort | head -1; sleep 0.3"
+        result = self.tally(["/bin/sh", "-c", script], {"INTERVAL": "200ms"})
         self.expect("pipeline: output", result.out, "a\n")
         self.assertEqual(result.status, 0)
         long_lived = [p for p in self.snapshots() if "-sleep-" in p or "/sleep-" in p]

@@ -4,8 +4,8 @@
 The program `ledger` makes random use of the heap from many threads and from signal handlers and
 prints, at its end, what each explicit tag holds. Every figure of every tag must be the same in the
 report: live and cumulative bytes and blocks, instantiations, cycles. Settings of heaptally vary
-with the seed, and the allocator beneath with the test. Where blocks are adopted by another tag, what
-counts as allocated by either is another test's matter (test_blocks.py).
+with the seed, and the allocator beneath with the test. Where blocks are adopted by another tag,
+what counts as allocated by either is another test's matter (test_blocks.py).
 """
 
 import json

@@ -22,8 +22,8 @@ WORKERS = 3
 
 def read_report(path):
     """Exit status, report (None if there is none) and error lines for a file."""
-    done = subprocess.run([*harness.REPORT, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
-                          env=harness.clean_environment())
+    done = subprocess.run([*harness.REPORT, path], stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=60, check=False, env=harness.clean_environment())
     try:
         report = json.loads(done.stdout) if done.returncode == 0 else None
     except ValueError:
