@@ -15,7 +15,7 @@ struct ht_real ht_real;
 #define BOOTSTRAP_SIZE (64 << 10)
 
 static char bootstrap[BOOTSTRAP_SIZE] __attribute__((aligned(4096)));
-static _Atomic size_t bootstrap_used;
+static size_t bootstrap_used; /* any thread, atomically */
 
 /* Two words before each block: its size, and 0 where glibc keeps a chunk's size, so that the block
  * is never taken for a sealed one. */
@@ -30,7 +30,7 @@ void *ht_bootstrap_alloc(size_t size, size_t alignment)
         alignment = 16;
     if (size > BOOTSTRAP_SIZE || alignment > BOOTSTRAP_SIZE)
         return NULL;
-    size_t used = bootstrap_used, start, end;
+    size_t used = __atomic_load_n(&bootstrap_used, __ATOMIC_RELAXED), start, end;
     do {
         start = (used + sizeof(struct bootstrap_head) + alignment - 1) & ~(alignment - 1);
         end = start + ((size + 15) & ~(size_t)15);
