@@ -337,6 +337,9 @@ static void choose_sites(bool all, struct htl_tick *tick)
     uint32_t limit = all && room > MAX_TICK_SITES ? (uint32_t)room : MAX_TICK_SITES;
     if (chosen_count <= limit)
         return;
+    if (all) /* who reads it takes what is not listed for nothing: the largest sites, then */
+        for (uint32_t i = 0; i < chosen_count; i++)
+            memset(&ht_site_view(chosen[i])->written, 0, sizeof(struct htl_figures));
     qsort(chosen, chosen_count, sizeof *chosen, by_distance);
     for (uint32_t i = limit; i < chosen_count; i++) {
         const struct ht_site_view *view = ht_site_view(chosen[i]);
