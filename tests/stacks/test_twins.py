@@ -7,6 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
 import harness
+import path_sizes
 
 TIMES = 20000
 PLUGIN_ROUNDS = 400
@@ -20,39 +21,8 @@ class TwinsTest(harness.TallyTest):
         if result.status == 4:
             self.skipTest(result.err.strip())
         self.assertEqual(result.status, 0, f"{result.err} {result.own}")
-        paths = [line.split() for line in result.out.splitlines()]
-        sizes = {name: int(size) for name, size, _ in paths}
-        counts = {name: int(count) for name, _, count in paths}
         report = self.report(self.only_snapshot())
-        full, immediate = dict.fromkeys(sizes, 0), [0, 0]
-        wrong = []
-        for site in (s for c in report["controllers"] for s in c["sites"]):
-            names = [f["function"] for f in site["stack"]]
-            blocks, size = site["allocated_blocks"], site["allocated_bytes"]
-            if site["fallback"]:
-                if names and names[0] in ("leaf", "plugin_inner_a", "plugin_inner_b"):
-                    immediate[0] += blocks
-                    immediate[1] += size
-                continue
-            on = [name for name in sizes if name in names]
-            if not on:
-                if "leaf" in names or any(n and n.startswith("plugin_inner") for n in names):
-                    wrong.append(f"on no path, {blocks} blocks: {names}")
-                continue
-            if len(on) > 1 or size != blocks * sizes[on[0]]:
-                wrong.append(f"{blocks} blocks of {size} bytes: {names}")
-            full[on[0]] += blocks
-        label = f"{program} {case}"
-        self.expect(f"{label}: wrong stacks", wrong, [])
-        for name in sizes:
-            self.expect_that(f"{label}: full stacks of {name}", full[name],
-                             least_full * counts[name] <= full[name] <= counts[name],
-                             f"at most {counts[name]}, most of them")
-        self.expect(f"{label}: blocks, with those of the immediate caller only",
-                    sum(full.values()) + immediate[0], sum(counts.values()))
-        self.expect(f"{label}: their bytes",
-                    sum(full[n] * sizes[n] for n in sizes) + immediate[1],
-                    sum(counts[n] * sizes[n] for n in sizes))
+        path_sizes.check(self, f"{program} {case}", result.out, report, least_full)
 
     def each_build(self, case, *more, **keywords):
         for build in BUILDS:

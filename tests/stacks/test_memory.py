@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""What heaptally costs in memory: against the same program without it."""
+
+import os
+import resource
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
+
+import harness
+
+MB = 1 << 20
+FIXED = 8 * MB
+PER_BLOCK = 8
+PER_THREAD = 64 << 10
+SITES = 1000
+THREADS = 4
+BLOCKS = 100000  # on each thread
+
+
+class MemoryTest(harness.TallyTest):
+    def plain(self, *arguments, **keywords):
+        result = harness.run([harness.program("many_sites"), *arguments], self.dir, **keywords)
+        return self.take(result)
+
+    def watched(self, *arguments, options=None, **keywords):
+        for path in self.snapshots():
+            os.unlink(path)
+        result = self.tally([harness.program("many_sites"), *arguments], timeout=120,
+                            options={"INTERVAL": "1s"} | (options or {}), **keywords)
+        figures = self.take(result)
+        report = self.report(self.only_snapshot())
+        counted = [0, 0]
+        self.tag_only = 0  # blocks whose stack could not be kept at all: the runtime's among them
+        for site in (s for c in report["controllers"] for s in c["sites"]):
+            if not site["stack"]:
+                self.tag_only += site["allocated_blocks"]
+            elif site["stack"][0]["function"] == "tree_leaf":
+                counted[0] += site["allocated_blocks"]
+                counted[1] += site["allocated_bytes"]
+        return figures, report, counted
+
+    def expect_exact(self, counted, figures):
+        if self.tag_only:
+            self.expect_that("blocks, and those under their tag alone",
+                             f"{counted[0]} and {self.tag_only}",
+                             counted[0] <= figures[0] <= counted[0] + self.tag_only, figures[0])
+        else:
+            self.expect("blocks", counted[0], figures[0])
+            self.expect("bytes", counted[1], figures[1])
+
+    def take(self, result):
+        """Blocks, bytes, resident and locked bytes."""
+        if result.status == 5:
+            self.skipTest(result.err.strip())
+        self.assertEqual(result.status, 0, f"{result.err} {result.own}")
+        blocks, size, resident, locked = map(int, result.out.split())
+        return blocks, size, resident << 10, locked << 10
+
+    def compare(self, *more, **keywords):
+        plain = self.plain(SITES, THREADS, BLOCKS, *more)
+        figures, report, counted = self.watched(SITES, THREADS, BLOCKS, *more, **keywords)
+        blocks = figures[0]
+        self.expect_exact(counted, figures)
+        growth = figures[2] - plain[2]
+        allowed = FIXED + PER_BLOCK * blocks
+        self.expect_that(f"resident bytes more than plain, with {blocks} blocks", growth,
+                         growth <= allowed, f"<= {allowed}")
+        print(f"  of which own memory {report['quality']['own_bytes']}; resident"
+              f" {plain[2]} plain, {figures[2]} watched; locked {plain[3]}, {figures[3]}")
+
+    def test_blocks_and_fixed(self):
+        self.compare()
+
+    def test_all_locked(self):
+        self.compare("lock")
+
+    def test_all_locked_unprivileged(self):
+        harness.need_root(self)
+        os.chmod(self.dir, 0o777)
+        plain = self.plain(SITES, THREADS, BLOCKS, "lock")
+        locked = plain[3]
+        limit = locked + PER_BLOCK * plain[0] + FIXED
+
+        hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+        if 0 <= hard < limit:
+            self.skipTest(f"the hard limit here is {hard} bytes, {limit} are needed")
+
+        def less():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+            os.setgroups([])
+            os.setgid(harness.NOBODY)
+            os.setuid(harness.NOBODY)
+
+        print(f"limit: {limit} bytes, of which the plain program needs {locked}")
+        self.plain(SITES, THREADS, BLOCKS, "lock", preexec_fn=less)
+        figures, _, counted = self.watched(SITES, THREADS, BLOCKS, "lock", preexec_fn=less)
+        self.expect_exact(counted, figures)
+
+    def test_each_further_thread(self):
+        few = self.watched(16, 4, 1000)[1]["quality"]["own_bytes"]
+        many = self.watched(16, 204, 1000)[1]["quality"]["own_bytes"]
+        each = (many - few) / 200
+        self.expect_that("own bytes for each further thread", each, each <= PER_THREAD,
+                         f"<= {PER_THREAD}")
+
+    def many_stacks(self, stacks, options=None):
+        figures, report, counted = self.watched(stacks, 1, 3 * stacks, options=options)
+        sites = [s for c in report["controllers"] for s in c["sites"]]
+        fallback = sum(s["allocated_bytes"] for s in sites if s["fallback"])
+        full = sum(not s["fallback"] for s in sites)
+        quality = report["quality"]
+        print(f"{stacks} stacks: {full} full ones; own memory {quality['own_bytes']}")
+        # What the file has no room for is small sites; some of them may be fallback ones.
+        said = quality["fallback_bytes"]
+        self.expect_that("bytes of listed sites that have fallen back", fallback,
+                         0.999 * said <= fallback <= said, f"the {said} that are said to have")
+        total = sum(c["allocated_blocks"] for c in report["controllers"])
+        self.expect_that("blocks in all, a few of the runtime's among them", total,
+                         figures[0] <= total <= figures[0] + 100, f"{figures[0]} to + 100")
+        return figures, report, counted
+
+    def test_twenty_thousand_stacks(self):
+        figures, _, counted = self.many_stacks(20000)
+        self.expect_exact(counted, figures)
+
+    # The reports of these are hundreds of megabytes.
+
+    def test_a_hundred_thousand_stacks(self):
+        if not harness.arguments.full:
+            self.skipTest("takes long: --full")
+        figures, _, counted = self.many_stacks(100000, {"MAX_FILE": "512MB"})
+        self.expect_exact(counted, figures)
+        _, report, _ = self.many_stacks(100000)  # more than a file of the usual size can list
+        self.expect("said to be truncated", report["quality"]["truncated"], True)
+
+    def test_cap(self):
+        """More stacks than the tables hold, and twice as many: the same memory."""
+        if not harness.arguments.full:
+            self.skipTest("takes long: --full")
+        own = [self.many_stacks(1 << bits)[1]["quality"]["own_bytes"] for bits in (18, 19)]
+        self.expect_that("own memory at 262,144 and 524,288 stacks", own, own[1] <= own[0] + MB,
+                         f"at most {MB} more")
+
+
+if __name__ == "__main__":
+    harness.main((["--full"], {"action": "store_true"}))
