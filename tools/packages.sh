@@ -33,6 +33,7 @@ all    libclang-rt-dev       its sanitizers
 all    llvm                  llvm-symbolizer: what symbols of clang are compared with
 all    lld                   third linker
 all    clang-format          layout of the sources
+all    gdb                   which thread unwinds
 all    libcap2-bin           setcap: programs that must be refused
 all    libdebuginfod1        symbols from servers
 all    libc6-dbg             line numbers in the C library
