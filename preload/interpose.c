@@ -19,11 +19,11 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow fails
- * by itself. */
+/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow is
+ * passed on as it is: it fails by itself, and how is the allocator's business. */
 static inline size_t padded(size_t size)
 {
-    return size + HT_SEAL_SIZE < size ? size : size + HT_SEAL_SIZE;
+    return size > PTRDIFF_MAX - HT_SEAL_SIZE ? size : size + HT_SEAL_SIZE;
 }
 
 /* Whether the calling thread takes the common path. */

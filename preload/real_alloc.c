@@ -111,6 +111,12 @@ bool ht_real_resolve(void)
 #define X(name, result, parameters) LOOK_UP(RTLD_NEXT, name);
     HT_REAL_FUNCTIONS(X)
 #undef X
+    /* The first call may allocate (gperftools: by operator new): from the bootstrap arena then. */
+    void *block = ht_real.malloc(1);
+    if (block) {
+        ht_real.malloc_usable_size(block);
+        ht_real.free(block);
+    }
     stage = RESOLVED;
     ht_real.sizes_unknown =
         !same_library((void *)ht_real.malloc, (void *)ht_real.malloc_usable_size);
@@ -153,11 +159,14 @@ void ht_real_late(void)
     int saved = errno;
     bool foreign = false;
     void *ours, *defined;
+    /* What the program's own references find. Not RTLD_DEFAULT: to a library that is linked with
+     * -Bsymbolic, as this one, that shows its own definitions first. */
+    void *program = dlopen(NULL, RTLD_LAZY);
 #define X(name, result, parameters)                                                                \
     if (!ht_real.name)                                                                             \
         *(void **)&ht_real.name = find_operator(#name);                                            \
     ours = (void *)name;                                                                           \
-    defined = dlsym(RTLD_DEFAULT, #name);                                                          \
+    defined = dlsym(program, #name);                                                               \
     if (defined && defined != ours && !is_runtime_or_allocator(defined))                           \
         foreign = true;                                                                            \
     if (ht_real.name && !is_runtime_or_allocator((void *)ht_real.name))                            \
@@ -168,7 +177,7 @@ void ht_real_late(void)
     if (!ht_real.operators_known)
         ht_real.operators_foreign = foreign;
     ht_real.operators_of_allocator = same_library((void *)ht_real._Znwm, (void *)ht_real.malloc);
-    ht_real.bypassed = dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc;
+    ht_real.bypassed = dlsym(program, "malloc") != (void *)malloc;
     ht_real.operators_known = true;
     errno = saved;
 }
