@@ -26,6 +26,8 @@
 #define POLL_LONGEST  (250 * HT_MILLISECOND)
 #define POLL_EAGER    HT_SECOND /* how long polls stay short after a new stack */
 #define LOOKS_A_TICK  4u        /* looks at the counters in each tick, at random moments */
+#define REST_LEARNING 3u  /* times the last turn, while new stacks come: a quarter of a core */
+#define REST_STEADY   19u /* otherwise: a twentieth */
 #define PARK_FINAL    (2 * HT_SECOND)
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -38,6 +40,7 @@ static _Atomic uint32_t stop_requested;         /* also the futex to sleep on */
 static struct {
     uint64_t poll, poll_wait, last_new_stack;
     uint64_t look, tick, sync;
+    uint64_t rest; /* nothing is done before this */
     uint64_t random;
 } due;
 
@@ -98,6 +101,14 @@ static void plan_poll(uint64_t now, unsigned new_stacks)
     due.poll = now + due.poll_wait;
 }
 
+/* However many sites and threads there are, the monitor takes no more than a share of one core:
+ * after each turn it rests for a multiple of what the turn took. */
+static void plan_rest(uint64_t began, unsigned new_stacks)
+{
+    uint64_t now = ht_now_ns();
+    due.rest = now + (now - began) * (new_stacks ? REST_LEARNING : REST_STEADY);
+}
+
 /* One turn of work; the gate is held. */
 static void work(uint64_t now)
 {
@@ -116,12 +127,14 @@ static void work(uint64_t now)
         ht_aggregate_look();
         due.look = now + interval / LOOKS_A_TICK / 2 + jitter(interval / LOOKS_A_TICK);
     }
+    plan_rest(now, new_stacks);
 }
 
 static uint64_t next_deadline(void)
 {
     uint64_t next = due.poll < due.tick ? due.poll : due.tick;
-    return due.look < next ? due.look : next;
+    next = due.look < next ? due.look : next;
+    return next > due.rest ? next : due.rest;
 }
 
 /* The caller holds the gate. */
