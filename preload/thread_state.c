@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,12 +19,12 @@ __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) = 
 struct ht_thread *ht_threads;
 
 /* The first threads of a process are its main loops: they get room for many stacks. The others
- * stay, with everything, within one 56 KB block. */
+ * stay, with everything, within one 48 KB block. */
 #define ROOMY_THREADS     4
-#define ROOMY_INDEX       8192u
-#define ROOMY_MEMO_WORDS  (28u << 10)
+#define ROOMY_INDEX       4096u
+#define ROOMY_MEMO_WORDS  (14u << 10)
 #define MODEST_INDEX      1024u
-#define MODEST_MEMO_WORDS 3584u
+#define MODEST_MEMO_WORDS 2560u
 
 bool ht_main_thread_ended;
 static pthread_key_t farewell_key;
@@ -90,16 +91,14 @@ static struct ht_thread *make(void)
     return thread;
 }
 
-bool ht_thread_begin(void)
+static bool begin(void)
 {
-    int saved = errno;
     ht_self = &beginning;
     struct ht_thread *thread = recycle();
     if (!thread)
         thread = make();
     if (!thread) {
         ht_self = &ended;
-        errno = saved;
         return false;
     }
     thread->tag = 0;
@@ -113,8 +112,20 @@ bool ht_thread_begin(void)
         pthread_setspecific(farewell_key, thread);
     thread->busy = 0;
     ht_self = thread;
-    errno = saved;
     return true;
+}
+
+/* With signals blocked: a handler's scope needs the state, and there is none half-made. */
+bool ht_thread_begin(void)
+{
+    int saved = errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool made = begin();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+    return made;
 }
 
 struct ht_thread *ht_internal_begin(void)
