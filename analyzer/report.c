@@ -50,6 +50,13 @@ static bool is_worse(const struct ht_controller *c, const struct ht_controller *
     return c->times_limit > 1 && !(other->times_limit >= c->times_limit);
 }
 
+double ht_recurring_bytes_each(const struct ht_controller *c)
+{
+    uint64_t n = c->tag->latest.instantiations;
+    return n == 0 || n == HTL_UNKNOWN ? NAN
+                                      : (double)(c->tag->live_bytes - c->one_off.bytes) / (double)n;
+}
+
 void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer,
                     struct ht_report *r)
 {
@@ -64,7 +71,9 @@ void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer
         struct ht_controller *c = &r->controllers[i];
         c->tag = p->tags[i];
         c->mb_per_1000 = ht_tag_bytes_per_instantiation(c->tag) * 1000 / (double)HT_MB;
-        c->times_limit = c->mb_per_1000 / r->limit_mb;
+        c->one_off = ht_one_off_of_tag(p, c->tag);
+        c->mb_per_1000_recurring = ht_recurring_bytes_each(c) * 1000 / (double)HT_MB;
+        c->times_limit = c->mb_per_1000_recurring / r->limit_mb;
         ht_verdict_of_tag(p, c->tag, &c->verdict);
     }
     if (p->tag_count > 0)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "one_off.h"
 #include "profile.h"
 #include "rss_trend.h"
 #include "symbolize.h"
@@ -20,7 +21,9 @@ struct ht_controller {
     const struct ht_tag *tag;
     struct ht_verdict verdict;
     double mb_per_1000; /* NaN where instantiations were not counted or none was made */
-    double times_limit; /* mb_per_1000 against the limit; NaN where there is no rate */
+    struct ht_one_off one_off;
+    double mb_per_1000_recurring; /* the same without what is one-off; NaN where that is */
+    double times_limit; /* mb_per_1000_recurring against the limit; NaN where there is no rate */
 };
 
 struct ht_report {
@@ -59,6 +62,10 @@ void ht_report_make(const struct ht_profile *profile, struct ht_symbolizer *symb
 
 /* Frees what ht_report_make made, not what it was given. */
 void ht_report_clear(struct ht_report *report);
+
+/* Live bytes per instantiation without what is one-off; NaN where instantiations were not counted
+ * or none was made. */
+double ht_recurring_bytes_each(const struct ht_controller *controller);
 
 /* Above the limit, or found to leak. */
 bool ht_is_suspect(const struct ht_controller *controller);

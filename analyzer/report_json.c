@@ -162,15 +162,16 @@ static json_t *controller_object(const struct ht_report *r, struct shared_place 
     for (size_t i = 0; i < tag->site_count; i++)
         json_array_append_new(sites, site_object(r, places, tag->sites[i]));
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
         "tag", tag->name, "verdict", ht_verdict_name(v->kind), "reason", v->reason, "live_bytes",
         number(tag->live_bytes), "live_blocks", number(tag->live_blocks), "peak_bytes",
         number(tag->peak_bytes), "allocated_bytes", number(tag->latest.figures.allocated_bytes),
         "allocated_blocks", number(tag->latest.figures.allocated_blocks), "instantiations",
-        number(made), "mb_per_1000", real(c->mb_per_1000), "cycles", number(cycles),
-        "bytes_per_cycle", real(per_cycle), "growth_rate_mb_per_hour", real(v->mb_per_hour),
-        "ci_low", real(v->ci_low), "ci_high", real(v->ci_high), "seconds_to_limit",
-        real(v->seconds_to_limit), "sites", sites);
+        number(made), "mb_per_1000", real(c->mb_per_1000), "mb_per_1000_recurring",
+        real(c->mb_per_1000_recurring), "cycles", number(cycles), "bytes_per_cycle",
+        real(per_cycle), "growth_rate_mb_per_hour", real(v->mb_per_hour), "ci_low", real(v->ci_low),
+        "ci_high", real(v->ci_high), "seconds_to_limit", real(v->seconds_to_limit), "sites", sites);
 }
 
 static json_t *controllers_array(const struct ht_report *r)

@@ -167,15 +167,34 @@ static char *rate_sentence(const struct ht_report *r, const struct ht_controller
         return ht_format("%s", c->tag->latest.instantiations == 0
                                    ? "unknown, no instantiation was counted yet"
                                    : "unknown, instantiations were not counted");
-    return ht_format("%s MB per 1000 instantiations, limit %s MB", mb(c->mb_per_1000),
+    return ht_format("%s MB per 1000 instantiations, limit %s MB", mb(c->mb_per_1000_recurring),
                      mb(r->limit_mb));
+}
+
+/* What the rate leaves out. */
+static char *one_off_sentence(const struct ht_controller *c)
+{
+    char *size = mb_of(c->one_off.bytes);
+    char *text =
+        ht_format("%s in %s, %sallocated once: not counted against the limit", size,
+                  ht_counted(c->one_off.blocks, "block"), c->one_off.blocks > 1 ? "each " : "");
+    free(size);
+    return text;
 }
 
 /* A tenth of a byte only where a byte is not much. */
 static const char *bytes_each(const struct ht_controller *c)
 {
-    double each = ht_tag_bytes_per_instantiation(c->tag);
+    double each = ht_recurring_bytes_each(c);
     return ht_grouped_real(each, each >= 1000 || each == floor(each) ? 0 : 1);
+}
+
+/* Where to look first: what is one-off only where nothing else is live. A new string. */
+static char *top_site_text(const struct ht_report *r, const struct ht_controller *c)
+{
+    if (c->tag->site_count == 0 || c->tag->sites[0]->live_bytes == 0)
+        return ht_format("none that is live");
+    return blamed_place(r, c->one_off.top_recurring ? c->one_off.top_recurring : c->tag->sites[0]);
 }
 
 static void write_first_line(const struct page *page, const struct ht_controller *c)
@@ -191,7 +210,7 @@ static void write_first_line(const struct page *page, const struct ht_controller
     else if (c->times_limit > 1)
         headline(page, RED,
                  ht_format("%s: %s MB per 1000 instantiations, above the limit \u00d7%s", name,
-                           mb(c->mb_per_1000), ht_ratio(c->times_limit)));
+                           mb(c->mb_per_1000_recurring), ht_ratio(c->times_limit)));
     else if (c->verdict.kind == HT_VERDICT_INVALID)
         headline(page, YELLOW, ht_format("no figures: %s", c->verdict.reason));
     else
@@ -223,9 +242,9 @@ static void write_worst(const struct page *page)
                  ht_format("%s bytes per instantiation, %s", bytes_each(c),
                            ht_counted(made, "instantiation")));
     labelled(page, "rate", rate_sentence(r, c));
-    labelled(page, "top site",
-             c->tag->site_count && c->tag->sites[0]->live_bytes ? blamed_place(r, c->tag->sites[0])
-                                                                : ht_format("none that is live"));
+    if (c->one_off.blocks > 0)
+        labelled(page, "one-off", one_off_sentence(c));
+    labelled(page, "top site", top_site_text(r, c));
     labelled(page, "verdict", verdict_sentence(&c->verdict));
 }
 
@@ -291,7 +310,7 @@ static char *cell(const struct ht_controller *c, int column)
     case MADE:
         return ht_format("%s", made == HTL_UNKNOWN ? "-" : ht_grouped(made));
     case RATE:
-        return ht_format("%s", mb(c->mb_per_1000));
+        return ht_format("%s", mb(c->mb_per_1000_recurring));
     case TIMES:
         return ht_format("%s", isnan(c->times_limit) ? "-" : ht_ratio(c->times_limit));
     default:

@@ -12,7 +12,8 @@ KEYS = {
     "trend": "growth_rate_mb_per_hour ci_low ci_high samples time_span_hours monotonic_growth "
              "verdict",
     "controllers": "tag verdict reason live_bytes live_blocks peak_bytes allocated_bytes "
-                   "allocated_blocks instantiations mb_per_1000 cycles bytes_per_cycle "
+                   "allocated_blocks instantiations mb_per_1000 mb_per_1000_recurring cycles "
+                   "bytes_per_cycle "
                    "growth_rate_mb_per_hour ci_low ci_high seconds_to_limit sites",
     "sites": "live_bytes live_blocks allocated_bytes allocated_blocks verdict "
              "growth_rate_mb_per_hour cut fallback stack",

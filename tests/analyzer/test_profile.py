@@ -116,6 +116,62 @@ class Profile(driver.Case):
                 c = by_tag(self.load(f))["pid"]
                 self.assertEqual((c["mb_per_1000"], c["instantiations"]),
                                  (expected, None if made == htl.UNKNOWN else made))
+                self.assertEqual(c["mb_per_1000_recurring"], expected)
+
+    def recurring(self, made, sites, stacks=(), left_out=(0, 0), tag=None):
+        """(all, recurring) of a tag whose sites are [(allocated, freed)], with the stacks given or
+        else a caller each."""
+        f = htl.File().module(1, "/nonexistent/a").module(2, "/nonexistent/r", flags=htl.RUNTIME)
+        f.tag(1, "pid")
+        for i, (_, _) in enumerate(sites, 1):
+            f.stack(i, stacks[i - 1] if stacks else [(1, 16 * i)]).site(i, i, 1)
+        figures = {i: dict(allocated=a, freed=b) for i, (a, b) in enumerate(sites, 1)}
+        whole = tag or dict(allocated=tuple(map(sum, zip(*(a for a, _ in sites)))),
+                            freed=tuple(map(sum, zip(*(b for _, b in sites)))))
+        f.tick(1, tags={1: dict(whole, made=made)}, sites=figures, left_out=left_out)
+        c = by_tag(self.load(f))["pid"]
+        return c["mb_per_1000"], c["mb_per_1000_recurring"]
+
+    def test_what_was_allocated_once_does_not_recur(self):
+        none = (0, 0)
+        once = ((24 * MB, 1), none)
+        self.assertEqual(self.recurring(1000, [once]), (24, 0))
+        self.assertEqual(self.recurring(1000, [once, once]), (48, 0))
+        self.assertEqual(self.recurring(1000, [once, ((MB, 1000), none)]), (25, 1))
+        self.assertEqual(self.recurring(100, [once]), (240, 0))
+        self.assertEqual(self.recurring(htl.UNKNOWN, [once]), (None, None))
+
+    def test_a_leak_recurs_at_any_count(self):
+        for made in (1, 2, 50, 99, 100, 199, 1000):
+            with self.subTest(made=made):
+                self.assertEqual(self.recurring(made, [((made * MB, made), (0, 0))]), (1000, 1000))
+
+    def test_doubt_speaks_against_one_off(self):
+        none, once = (0, 0), ((24 * MB, 1), (0, 0))
+        # Too few instantiations to tell.
+        whole, recurring = self.recurring(99, [once])
+        self.assertEqual(recurring, whole)
+        # Few and large: a leak once in 500 instantiations.
+        self.assertEqual(self.recurring(1000, [((24 * MB, 2), none)]), (24, 24))
+        # One live block, but not the first: an array that grows.
+        self.assertEqual(self.recurring(1000, [((47 * MB, 12), (23 * MB, 11))]), (24, 24))
+        # The same caller on many ways, one block on each.
+        ways = [[(1, 64), (1, 1000 + i)] for i in range(200)]
+        self.assertEqual(self.recurring(200, [((MB, 1), none)] * 200, ways), (1000, 1000))
+        # A runtime's frame is no caller: whoever called it is, and nobody is not known to be one.
+        ways = [[(2, 8), (1, 64)], [(1, 64)]]
+        self.assertEqual(self.recurring(1000, [once, once], ways), (48, 48))
+        ways = [[(2, 8), (1, 64)], [(2, 8), (1, 128)]]
+        self.assertEqual(self.recurring(1000, [once, once], ways), (48, 0))
+        for nobody in ([], [(2, 8)], [(htl.NO_MODULE, 8)]):
+            self.assertEqual(self.recurring(1000, [once], [nobody]), (24, 24))
+        # It may have been freed by what the file leaves out.
+        self.assertEqual(self.recurring(1000, [once], left_out=(1, 24 * MB)), (24, 24))
+        self.assertEqual(self.recurring(1000, [once], left_out=(1, 24 * MB - 1)), (24, 0))
+
+    def test_recurring_is_never_negative(self):
+        freed = dict(allocated=(24 * MB, 1), freed=(14 * MB, 0))
+        self.assertEqual(self.recurring(1000, [((24 * MB, 1), (0, 0))], tag=freed), (10, 0))
 
     def test_bytes_per_cycle(self):
         for cycles, expected in ((10, 100.0), (0, None), (htl.UNKNOWN, None)):

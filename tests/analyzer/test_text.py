@@ -36,6 +36,19 @@ def killed():
     return f
 
 
+def warm_up():
+    """One controller filled a table once; another one leaks, and has a table too."""
+    f = htl.File().settings(leak_threshold="1.0").module(1, "/nonexistent/plant", flags=htl.MAIN)
+    f.tag(1, "sta").tag(2, "classical")
+    for i, tag in enumerate((1, 2, 2), 1):
+        f.stack(i, [(1, 64 * i)]).site(i, i, tag)
+    f.snapshot(1, tags={1: dict(allocated=(24 * MB, 1), made=1000),
+                        2: dict(allocated=(10 * MB, 1001), made=1000)},
+               sites={1: dict(allocated=(24 * MB, 1)), 2: dict(allocated=(8 * MB, 1)),
+                      3: dict(allocated=(2 * MB, 1000))})
+    return f.end(2)
+
+
 def hostile():
     """Names and numbers at their limits."""
     f = htl.File(exe="/very" * 60, host="h" * 200)
@@ -68,6 +81,7 @@ class Text(driver.Case):
         self.golden("controllers-60.txt", htl.controllers(), COLUMNS="60")
         self.golden("killed.txt", killed())
         self.golden("empty.txt", htl.File())
+        self.golden("warm-up.txt", warm_up())
         self.golden("no-instantiations.txt", htl.File().tag(1, "pid").tick(
             1, tags={1: dict(allocated=(3 * MB, 3))}).end(2))
 
@@ -87,13 +101,28 @@ class Text(driver.Case):
         text = self.text(f.write(self.path("f.htl")))
         self.assertTrue(text.startswith("leaky: 19.53 MB per 1000"))
 
+    def test_a_warm_up_is_not_above_the_limit(self):
+        """Said below the rate, not counted in it; the leak is named though it is smaller."""
+        once = htl.File().module(1, "/nonexistent/plant").tag(1, "sta").stack(1, [(1, 64)])
+        once.site(1, 1, 1).tick(1, tags={1: dict(allocated=(24 * MB, 1), made=1000)},
+                                sites={1: dict(allocated=(24 * MB, 1))})
+        lines = self.text(once.write(self.path("f.htl"))).split("\n")
+        self.assertTrue(lines[0].startswith("no controller is above the limit"), lines[0])
+        rate = next(i for i, line in enumerate(lines) if line.startswith("  rate "))
+        self.assertEqual(lines[rate:rate + 2], [
+            "  rate       0.00 MB per 1000 instantiations, limit 1.00 MB",
+            "  one-off    24.00 MB in 1 block, allocated once: not counted against the limit"])
+        text = self.text(warm_up().write(self.path("f.htl")))
+        self.assertTrue(text.startswith("classical: 2.00 MB per 1000 instantiations, above"), text)
+        self.assertRegex(text, r"top site +plant\+0xc0\n")
+
     def test_runtime_frames_are_not_blamed(self):
         """The top site is named by the innermost frame outside of runtime modules."""
         text = self.text(htl.controllers().write(self.path("f.htl")))
         self.assertRegex(text, r"top site +plant\+0x1234")
 
     def test_never_wider_than_the_terminal(self):
-        for make in (htl.controllers, killed, hostile, htl.File):
+        for make in (htl.controllers, killed, hostile, warm_up, htl.File):
             path = make().write(self.path("f.htl"))
             for width in (60, 61, 72, 80, 100, 133, 200):
                 text = self.text(path, COLUMNS=str(width))

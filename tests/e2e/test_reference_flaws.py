@@ -37,6 +37,7 @@ class ReferenceFlaws(harness.TallyTest):
         per_1000 = leaky["mb_per_1000"]
         self.expect_that(f"{count} x 1 MiB, MB per 1000 (reference: {reference})", per_1000,
                          990 <= per_1000 <= 1010, "1000 within 1 %")
+        self.expect(f"{count} x 1 MiB, of which recurs", leaky["mb_per_1000_recurring"], per_1000)
 
     def test_fewer_than_a_hundred(self):
         for count in (1, 99):
@@ -77,7 +78,17 @@ class ReferenceFlaws(harness.TallyTest):
         self.beside("sites (live bytes, live blocks, blocks ever)", sorted(sites),
                     [(0, 0, 1000), (24 * MB, 1, 1)], reference)
         self.beside("instantiations", sta["instantiations"], 1000, 1000)
-        print(f"MB per 1000 with the warm-up counted in: {sta['mb_per_1000']}")
+        self.beside("MB per 1000 that recur", f"{sta['mb_per_1000_recurring']:.2f}", "0.00",
+                    reference)
+        self.expect("MB per 1000 with the warm-up counted in", f"{sta['mb_per_1000']:.1f}", "24.0")
+        text = harness.run([harness.COMMAND, "report", self.only_snapshot()], self.dir).out
+        first = text.split("\n", maxsplit=1)[0]
+        self.expect_that("first line of the report", first,
+                         first.startswith("no controller is above the limit"),
+                         "sta is not above the limit")
+        one_off = [line for line in text.split("\n") if line.startswith("  one-off ")]
+        self.expect("the report on the warm-up", one_off, [
+            "  one-off    24.00 MB in 1 block, allocated once: not counted against the limit"])
         self.expect_that(f"verdict (reference: {reference})", sta["verdict"],
                          sta["verdict"] != "leak", "anything but leak")
 
