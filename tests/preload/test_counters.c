@@ -1,0 +1,193 @@
+/* Counting on many threads, with evictions, while a reader adds up. */
+#include "../../preload/counters.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../preload/aggregate.h"
+#include "../../preload/site_table.h"
+#include "../../preload/track.h"
+#include "support.h"
+
+#define THREADS 4
+#define ROUNDS  20000u /* at least */
+#define LOOKS   300u
+#define SITES   40u
+
+static uint32_t sites[SITES];
+static _Atomic unsigned running, looks;
+static _Atomic uint64_t rounds_done, extras_done;
+
+/* Sites of which many share a cell. */
+static void make_sites(void)
+{
+    support_begin();
+    unsigned made = 0;
+    for (uintptr_t pc = 0x500000; made < SITES; pc += 16) {
+        uint32_t site = ht_site_fallback(pc, 0);
+        if ((site & (HT_CELLS - 1)) < 64)
+            sites[made++] = site;
+    }
+}
+
+static void count(struct ht_thread *thread, uint32_t site, enum ht_figure figure, uint64_t bytes)
+{
+    ht_track_begin(thread);
+    ht_count(thread, site, figure, bytes);
+    ht_track_end(thread);
+}
+
+static void *work(void *argument)
+{
+    uint64_t random = (uint64_t)(uintptr_t)argument * 7919 + 1;
+    ck_assert(ht_thread_begin());
+    for (unsigned i = 0; i < ROUNDS || looks < LOOKS; i++) {
+        uint32_t site = sites[support_random(&random) % SITES];
+        count(ht_self, site, HT_ALLOCATED_BYTES, 100);
+        if (i % 97 == 0) { /* as a signal handler that came in between would */
+            ht_count_shared(site, HT_ALLOCATED_BYTES, 100);
+            extras_done++;
+        }
+        rounds_done++;
+        count(ht_self, site, HT_FREED_BYTES, 100);
+    }
+    ht_self->busy = HT_COUNTING; /* as at the end of a thread */
+    ht_cells_evict_all(ht_self);
+    running--;
+    return NULL;
+}
+
+static void start(pthread_t *threads)
+{
+    running = THREADS;
+    for (uintptr_t t = 0; t < THREADS; t++)
+        ck_assert_int_eq(pthread_create(&threads[t], NULL, work, (void *)t), 0);
+}
+
+/* Nothing of a site that is consistent ever falls, and no more is freed than was allocated. */
+static void check_monotonic(struct htl_figures *last)
+{
+    for (unsigned s = 0; s < SITES; s++) {
+        struct htl_figures now = ht_site_view(sites[s])->now;
+        ck_assert_uint_ge(now.allocated_bytes, last[s].allocated_bytes);
+        ck_assert_uint_ge(now.allocated_blocks, last[s].allocated_blocks);
+        ck_assert_uint_ge(now.freed_bytes, last[s].freed_bytes);
+        ck_assert_uint_ge(now.freed_blocks, last[s].freed_blocks);
+        /* A thread frees here what it allocated itself: never seen freed before allocated. */
+        ck_assert_uint_ge(now.allocated_blocks, now.freed_blocks);
+        last[s] = now;
+    }
+}
+
+START_TEST(reader_never_sees_figures_fall)
+{
+    static struct htl_figures last[SITES];
+    pthread_t threads[THREADS];
+    make_sites();
+    ck_assert(ht_aggregate_begin());
+    ht_aggregate_discover();
+    start(threads);
+    while (running) {
+        ht_aggregate_look();
+        check_monotonic(last);
+        looks++;
+    }
+    for (unsigned t = 0; t < THREADS; t++)
+        pthread_join(threads[t], NULL);
+    ht_aggregate_look();
+    check_monotonic(last);
+    uint64_t allocated = 0, freed = 0, freed_bytes = 0;
+    for (unsigned s = 0; s < SITES; s++) {
+        allocated += last[s].allocated_blocks;
+        freed += last[s].freed_blocks;
+        freed_bytes += last[s].freed_bytes;
+    }
+    printf("%u looks, %llu rounds\n", looks, (unsigned long long)rounds_done);
+    ck_assert_uint_eq(freed, rounds_done);
+    ck_assert_uint_eq(freed_bytes, rounds_done * 100u);
+    ck_assert_uint_eq(allocated, rounds_done + extras_done);
+    ck_assert_uint_eq(ht_sums.total.allocated_blocks, allocated);
+}
+END_TEST
+
+START_TEST(moved_blocks_let_no_figure_fall)
+{
+    make_sites();
+    ck_assert(ht_aggregate_begin());
+    ht_aggregate_discover();
+    ht_count_shared(sites[0], HT_ALLOCATED_BYTES, 70);
+    ht_count_move(sites[0], sites[1], 70);
+    ht_aggregate_look();
+    const struct htl_figures *from = &ht_site_view(sites[0])->now;
+    const struct htl_figures *to = &ht_site_view(sites[1])->now;
+    ck_assert_uint_eq(from->allocated_blocks, 1);
+    ck_assert_uint_eq(ht_live_bytes(from), 0);
+    ck_assert_uint_eq(ht_live_bytes(to), 70);
+    ck_assert_uint_eq(ht_live_blocks(to), 1);
+}
+END_TEST
+
+/* A fork came while another thread moved a cell: the child must not wait for the end of it. */
+START_TEST(eviction_cut_short_by_a_fork)
+{
+    pthread_t thread;
+    make_sites();
+    ck_assert(ht_aggregate_begin());
+    ck_assert(ht_thread_begin());
+    running = 1;
+    looks = LOOKS;
+    pthread_create(&thread, NULL, work, (void *)9); /* its key is not made: its state stays */
+    pthread_join(thread, NULL);
+    struct ht_thread *other = ht_threads == ht_self ? ht_threads->next : ht_threads;
+    ht_aggregate_discover();
+    ht_aggregate_look();
+    uint64_t before = ht_sums.total.allocated_blocks;
+    other->sequence++;
+    ht_total(sites[3])->started++;
+    ck_assert(ht_thread_after_fork());
+    ck_assert_uint_eq(other->taken, 0);
+    ht_count_shared(sites[3], HT_ALLOCATED_BYTES, 5);
+    ht_aggregate_look();
+    ck_assert_uint_eq(ht_sums.total.allocated_blocks, before + 1);
+    ck_assert(!ht_thread_after_fork());
+}
+END_TEST
+
+#if !HT_THREAD_SANITIZER /* whose own state is gone when the last round of destructors runs */
+static void *begin_and_end(void *argument)
+{
+    ck_assert(ht_thread_begin());
+    *(struct ht_thread **)argument = ht_self;
+    ck_assert_uint_eq(ht_self->tag, 0);
+    ht_self->tag = 5;
+    count(ht_self, sites[2], HT_ALLOCATED_BYTES, 8);
+    return NULL;
+}
+
+START_TEST(states_are_recycled)
+{
+    make_sites();
+    ck_assert_int_eq(ht_thread_setup(), 0);
+    struct ht_thread *first = NULL;
+    for (unsigned i = 0; i < 50; i++) {
+        struct ht_thread *state = NULL;
+        pthread_t thread;
+        pthread_create(&thread, NULL, begin_and_end, &state);
+        pthread_join(thread, NULL);
+        first = first ? first : state;
+        ck_assert_ptr_eq(state, first);
+        ck_assert_uint_eq(state->taken, 0);
+        ck_assert_uint_eq(ht_total(sites[2])->figures[HT_ALLOCATED_BLOCKS], i + 1);
+    }
+    ck_assert_ptr_null(first->next);
+}
+END_TEST
+#endif
+
+SUPPORT_MAIN("counters", reader_never_sees_figures_fall, moved_blocks_let_no_figure_fall,
+#if !HT_THREAD_SANITIZER
+             states_are_recycled,
+#endif
+             eviction_cut_short_by_a_fork)
