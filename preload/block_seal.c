@@ -60,7 +60,7 @@ enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
         return interpret(content, seal, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
     /* Only the upper half may be whole: what it says must make sense, since any word says
      * something. */
-    uint32_t true_content = ht_seal_check(p, check);
+    uint32_t true_content = ht_seal_content(p, check);
     bool small_slack = true_content >> HT_SITE_BITS <= HT_LIKELY_SLACK;
     bool byte_whole = (content ^ true_content) >> 24 == 0;
     if (!small_slack || (is_common(check) && !byte_whole))

@@ -8,14 +8,15 @@
  *
  *   bits  0..19  site id
  *        20..31  slack = usable - size; SLACK_ESCAPE: the size stands in the word before the seal
- *        32..63  bits 0..31 again, exclusive-or a hash of the address
+ *        32..63  bits 0..31 again, exclusive-or a hash of the address, multiplied by an odd number:
+ *                one byte of it that is overwritten leaves no bit of what it says as it was
  *
  * A pointer without a valid seal was never ours (foreign). A program that writes a little past the
  * end of a block hits the low bytes first: then the upper half still tells, with the address, what
  * the lower half was; if that is a plausible seal, the block is counted out as it should be and
  * noted as overrun. Up to 3 bytes leave one that must agree; where all 4 differ, an upper half that
- * is common in other words is not believed. The seal is cleared when the block is freed, so that a stale one is not met
- * again at the same address.
+ * is common in other words is not believed. The seal is cleared when the block is freed, so that a
+ * stale one is not met again at the same address.
  *
  * Before the seal of an unknown pointer is read, the size that the allocator states must be
  * plausible: with a smashed heap the read itself must not be what kills the program.
@@ -46,10 +47,24 @@ struct ht_block {
     uint32_t site;
 };
 
-/* The upper half of the seal of a block at `p` with this content. */
+#define HT_SEAL_FACTOR  0x9E3779B1u
+#define HT_SEAL_INVERSE 0x0E8B2F51u
+_Static_assert(HT_SEAL_FACTOR *HT_SEAL_INVERSE == 1u, "modulo 2^32");
+
+static inline uint32_t ht_seal_hash(const void *p)
+{
+    return (uint32_t)((uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 32);
+}
+
+/* The upper half of the seal of a block at `p` with this content, and the way back. */
 static inline uint32_t ht_seal_check(const void *p, uint32_t content)
 {
-    return (uint32_t)((uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 32) ^ content;
+    return (ht_seal_hash(p) ^ content) * HT_SEAL_FACTOR;
+}
+
+static inline uint32_t ht_seal_content(const void *p, uint32_t check)
+{
+    return check * HT_SEAL_INVERSE ^ ht_seal_hash(p);
 }
 
 static inline uint64_t ht_seal_make(const void *p, uint32_t site, size_t slack)
@@ -69,14 +84,26 @@ static inline size_t ht_block_usable(const void *p)
         size_t word = ((const size_t *)p)[-1];
         return (word & ~(size_t)7) - (word & 2 ? 16 : 8);
     }
-    return ht_block_is_own(p) || ht_real.sizes_unknown ? 0 : ht_real.malloc_usable_size((void *)p);
+    if (ht_block_is_own(p) || ht_real.sizes_unknown)
+        return 0;
+    return ht_real.malloc_usable_size((void *)p) &
+           ~(size_t)7; /* a seal stands at a multiple of 8 */
 }
 
 /* Blocks up to this size have a usable size that needs no note. */
 #define HT_SEAL_SMALL 61440u
 _Static_assert(HT_SEAL_SMALL + HT_SLACK_ESCAPE <= 65536, "see ht_largest_usable");
 
-/* Seals the block at `p`, for which the allocator was asked `size` + HT_SEAL_SIZE bytes. */
+/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow fails by
+ * itself. */
+static inline size_t ht_seal_padded(size_t size)
+{
+    /* Some allocators state exactly what they were asked for. */
+    size_t more = HT_SEAL_SIZE + (ht_real.chunk_layout_known ? 0 : -size % 8);
+    return size + more < size ? size : size + more;
+}
+
+/* Seals the block at `p`, for which the allocator was asked ht_seal_padded(size) bytes. */
 void ht_seal_write(void *p, size_t size, uint32_t site);
 
 /* The same by the shortest way, for a size up to HT_SEAL_SMALL and with glibc beneath. */

@@ -19,13 +19,6 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow is
- * passed on as it is: it fails by itself, and how is the allocator's business. */
-static inline size_t padded(size_t size)
-{
-    return size > PTRDIFF_MAX - HT_SEAL_SIZE ? size : size + HT_SEAL_SIZE;
-}
-
 /* Whether the calling thread takes the common path. */
 static inline bool ready(const struct ht_thread *thread)
 {
@@ -92,7 +85,7 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
         return ask(how, alignment, size);
     if (ht_self->busy == HT_UNBORN && !ht_thread_arrives())
         return ask(how, alignment, size);
-    void *p = ask(how, alignment, padded(size));
+    void *p = ask(how, alignment, ht_seal_padded(size));
     if (p)
         ht_track_allocated(p, counted, entry);
     return p;
@@ -185,7 +178,8 @@ static void *resize(void *p, size_t size, ht_entry entry)
             ht_track_stranger(p);
         return ht_real.realloc(p, size);
     }
-    void *q = ht_real.realloc(p, size && !(ht_slow & HT_SLOW_DORMANT) ? padded(size) : size);
+    void *q =
+        ht_real.realloc(p, size && !(ht_slow & HT_SLOW_DORMANT) ? ht_seal_padded(size) : size);
     if (q)
         ht_track_resized(&old, q, size, entry);
     else if (size)
@@ -331,7 +325,7 @@ static inline bool operators_ours(void)
 #define FAILED(name, size, ...)                                                                    \
     if (!ht_real.operators_of_allocator)                                                           \
         return REAL_OPERATOR(name)(size __VA_ARGS__);                                              \
-    p = REAL_OPERATOR(name)(padded(size) __VA_ARGS__);                                             \
+    p = REAL_OPERATOR(name)(ht_seal_padded(size) __VA_ARGS__);                                     \
     if (p && !(ht_slow & HT_SLOW_DORMANT))                                                         \
         ht_track_allocated(p, size, entry);                                                        \
     return p

@@ -29,7 +29,7 @@ static void append_text(char *out, size_t room, const char *text)
 /* Names must stay one path component. */
 static void append_component(char *out, size_t room, const char *text)
 {
-    char safe[256];
+    char safe[300];
     snprintf(safe, sizeof safe, "%s", text);
     for (char *p = safe; *p; p++)
         if (*p == '/')

@@ -61,8 +61,9 @@ uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
         return 0;
     if (length > HT_TAG_NAME_MAX) {
         length = HT_TAG_NAME_MAX;
-        while (length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
-            length--; /* never in the middle of a UTF-8 character */
+        /* Never in the middle of a UTF-8 character, of which 3 bytes at most follow the first. */
+        while (length > HT_TAG_NAME_MAX - 3 && ((unsigned char)name[length] & 0xc0) == 0x80)
+            length--;
     }
     uint32_t hash = hash_of(name, length), index = hash % HT_TAGS;
     for (unsigned probe = 0; probe < HT_TAGS; probe++, index = (index + 1) % HT_TAGS) {
