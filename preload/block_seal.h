@@ -94,8 +94,8 @@ static inline size_t ht_block_usable(const void *p)
 #define HT_SEAL_SMALL 61440u
 _Static_assert(HT_SEAL_SMALL + HT_SLACK_ESCAPE <= 65536, "see ht_largest_usable");
 
-/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow is passed
- * on as it is: it fails by itself, and how is the allocator's business. */
+/* What to ask the allocator for so that the seal fits. A size so large that it cannot grow is
+ * passed on as it is: it fails by itself, and how is the allocator's business. */
 static inline size_t ht_seal_padded(size_t size)
 {
     /* Some allocators state exactly what they were asked for. */

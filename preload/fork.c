@@ -14,7 +14,7 @@
 
 #define PARK_WAIT HT_SECOND
 
-static uint32_t *mark; /* on a page that is wiped in children; 1 in the process that set it */
+static uint32_t *mark;      /* on a page that is wiped in children; 1 in the process that set it */
 static pthread_t parked_by; /* whoever holds the gate for a fork, while `parked` */
 static bool parked;         /* written by the holder of the gate alone */
 

@@ -19,8 +19,8 @@
 bool ht_boot(void);
 
 /* Makes the state of the calling thread where it has none. False in a dormant process; one that was
- * copied without our handlers (_Fork, raw clone) becomes dormant, since another thread may have held
- * a lock when it was copied. */
+ * copied without our handlers (_Fork, raw clone) becomes dormant, since another thread may have
+ * held a lock when it was copied. */
 bool ht_thread_arrives(void);
 
 /* Ends the probation of a process that has lived long enough. Called now and then by allocations

@@ -7,8 +7,9 @@
  * opened again by name, and only the same file is accepted.
  *
  * A write that fails (no space, file size limit) is undone by truncating to the last whole record;
- * the tick is dropped, counted, and the next one is tried in full. Where a tick would pass the cap, a
- * new one is written from memory (dictionary, thinned histories, all figures) and renamed over it.
+ * the tick is dropped, counted, and the next one is tried in full. Where a tick would pass the cap,
+ * a new one is written from memory (dictionary, thinned histories, all figures) and renamed over
+ * it.
  *
  * Threads: the monitor only, or who stands in for it.
  */

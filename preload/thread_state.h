@@ -112,8 +112,8 @@ bool ht_thread_begin(void);
 struct ht_thread *ht_internal_begin(void);
 void ht_internal_end(struct ht_thread *previous);
 
-/* In the child of a fork: all other threads are gone; moves what they counted to the totals. Whether
- * there were any. */
+/* In the child of a fork: all other threads are gone; moves what they counted to the totals.
+ * Whether there were any. */
 bool ht_thread_after_fork(void);
 
 #endif
