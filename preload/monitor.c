@@ -26,8 +26,8 @@
 #define POLL_LONGEST  (250 * HT_MILLISECOND)
 #define POLL_EAGER    HT_SECOND /* how long polls stay short after a new stack */
 #define LOOKS_A_TICK  4u        /* looks at the counters in each tick, at random moments */
-#define REST_LEARNING 3u  /* times the last turn, while new stacks come: a quarter of a core */
-#define REST_STEADY   19u /* otherwise: a twentieth */
+#define REST_LEARNING 1u        /* times the last turn, while new stacks come: half of a core */
+#define REST_STEADY   19u       /* otherwise: a twentieth */
 #define PARK_FINAL    (2 * HT_SECOND)
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -40,7 +40,6 @@ static _Atomic uint32_t stop_requested;         /* also the futex to sleep on */
 static struct {
     uint64_t poll, poll_wait, last_new_stack;
     uint64_t look, tick, sync;
-    uint64_t rest; /* nothing is done before this */
     uint64_t random;
 } due;
 
@@ -102,39 +101,45 @@ static void plan_poll(uint64_t now, unsigned new_stacks)
 }
 
 /* However many sites and threads there are, the monitor takes no more than a share of one core:
- * after each turn it rests for a multiple of what the turn took. */
-static void plan_rest(uint64_t began, unsigned new_stacks)
+ * what took long is not done again before a multiple of that time. */
+static uint64_t at_the_earliest(uint64_t planned, uint64_t began, uint64_t rest)
 {
-    uint64_t now = ht_now_ns();
-    due.rest = now + (now - began) * (new_stacks ? REST_LEARNING : REST_STEADY);
+    uint64_t now = ht_now_ns(), earliest = now + (now - began) * rest;
+    return planned > earliest ? planned : earliest;
+}
+
+/* Looks at the counters, and writes a tick where one is due. */
+static void look(uint64_t now)
+{
+    uint64_t interval = ht_settings.value[HT_OPT_INTERVAL], began = ht_now_ns();
+    bool tick = now >= due.tick;
+    ht_aggregate_look();
+    if (tick) {
+        ht_snapshot_tick(false, 0);
+        due.tick += interval;
+        if (due.tick <= now) /* fell behind: ticks are not made up for */
+            due.tick = now + interval;
+        due.tick = at_the_earliest(due.tick, began, REST_STEADY);
+    }
+    due.look = now + (tick ? 0 : interval / LOOKS_A_TICK / 2) + jitter(interval / LOOKS_A_TICK);
+    due.look = at_the_earliest(due.look, began, REST_STEADY);
 }
 
 /* One turn of work; the gate is held. */
 static void work(uint64_t now)
 {
-    uint64_t interval = ht_settings.value[HT_OPT_INTERVAL];
     unsigned new_stacks = ht_aggregate_discover();
     ht_stack_bounds_learn(now);
     plan_poll(now, new_stacks);
-    if (now >= due.tick) {
-        ht_aggregate_look();
-        ht_snapshot_tick(false, 0);
-        due.tick += interval;
-        if (due.tick <= now) /* fell behind: ticks are not made up for */
-            due.tick = now + interval;
-        due.look = now + jitter(interval / LOOKS_A_TICK);
-    } else if (now >= due.look) {
-        ht_aggregate_look();
-        due.look = now + interval / LOOKS_A_TICK / 2 + jitter(interval / LOOKS_A_TICK);
-    }
-    plan_rest(now, new_stacks);
+    due.poll = at_the_earliest(due.poll, now, new_stacks ? REST_LEARNING : REST_STEADY);
+    if (now >= due.tick || now >= due.look)
+        look(now);
 }
 
 static uint64_t next_deadline(void)
 {
     uint64_t next = due.poll < due.tick ? due.poll : due.tick;
-    next = due.look < next ? due.look : next;
-    return next > due.rest ? next : due.rest;
+    return due.look < next ? due.look : next;
 }
 
 /* The caller holds the gate. */

@@ -3,7 +3,8 @@
 several levels, against its own record of where each block was allocated.
 
     test_truth.py            four builds
-    test_truth.py --full     every compiler, level, with and without link-time optimisation
+    test_truth.py --full     every compiler, level, with and without link-time optimisation; on a
+                             machine that does nothing else, since start-up is judged too
     test_truth.py --seed N   another program
 """
 
@@ -101,8 +102,13 @@ class TruthTest(harness.TallyTest):
         self.expect_that("  paths", found.paths, found.paths >= 2000, ">= 2000")
         self.expect_that("  without a full stack once warm", f"{warm:.4%}",
                          warm <= MOST_FALLBACK_WARM, f"<= {MOST_FALLBACK_WARM:.1%}")
-        self.expect_that("  without a full stack, start included", f"{whole:.3%}",
-                         whole < MOST_FALLBACK, f"< {MOST_FALLBACK:.0%}")
+        # How much is allocated before the monitor has run depends on who else wants the processor:
+        # shown always, judged on a machine that does nothing else.
+        if harness.arguments.full:
+            self.expect_that("  without a full stack, start included", f"{whole:.3%}",
+                             whole < MOST_FALLBACK, f"< {MOST_FALLBACK:.0%}")
+        else:
+            print(f"  without a full stack, start included: {whole:.3%} (judged with --full)")
 
     def keep_for_study(self, name):
         """With STACKS_KEEP set to a directory, leaves program, record and snapshot there."""
