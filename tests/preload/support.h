@@ -5,6 +5,13 @@
 #ifndef TESTS_PRELOAD_SUPPORT_H
 #define TESTS_PRELOAD_SUPPORT_H
 
+/* gcc says so by itself. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
 #include <check.h>
 #include <stdbool.h>
 #include <stdint.h>
