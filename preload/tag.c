@@ -1,6 +1,8 @@
 #include "tag.h"
 
+#include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "heaptally/snapshot_format.h"
 #include "internal_heap.h"
@@ -29,30 +31,42 @@ static uint32_t hash_of(const char *name, size_t length)
     return hash;
 }
 
-/* Waits for another thread that is writing this entry. Bounded: the writer may be what this signal
- * handler interrupted; then the name gets a second id. */
+/* Waits for another thread that is writing this entry, which takes it a moment, or longer where it
+ * was preempted: so this one sleeps, and a thread of lower priority gets its turn. A writer is
+ * never what a signal handler interrupted (see claim). Bounded all the same: then the name gets a
+ * second id. */
 static bool becomes_ready(struct ht_tag_entry *entry)
 {
-    for (int i = 0; i < 100000; i++)
+    const struct timespec pause = {0, 50000};
+    for (int i = 0; i < 20000; i++) {
         if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 2)
             return true;
+        if (i > 100)
+            nanosleep(&pause, NULL);
+    }
     return false;
 }
 
+/* Signals wait while the entry is half written. */
 static bool claim(struct ht_tag_entry *entry, const char *name, size_t length, uint32_t hash,
                   uint16_t kind)
 {
     uint32_t empty = 0;
-    if (!__atomic_compare_exchange_n(&entry->state, &empty, 1, false, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED))
-        return false;
-    entry->hash = hash;
-    entry->kind = kind;
-    entry->length = (uint16_t)length;
-    memcpy(entry->name, name, length);
-    __atomic_store_n(&entry->state, 2, __ATOMIC_RELEASE);
-    used++;
-    return true;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool claimed = __atomic_compare_exchange_n(&entry->state, &empty, 1, false, __ATOMIC_ACQUIRE,
+                                               __ATOMIC_RELAXED);
+    if (claimed) {
+        entry->hash = hash;
+        entry->kind = kind;
+        entry->length = (uint16_t)length;
+        memcpy(entry->name, name, length);
+        __atomic_store_n(&entry->state, 2, __ATOMIC_RELEASE);
+        used++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return claimed;
 }
 
 uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
