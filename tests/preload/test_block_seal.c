@@ -155,8 +155,10 @@ START_TEST(short_overruns_keep_the_record)
         ck_assert_uint_eq(outcome.wrong, 0);
         if (bytes < 4)
             ck_assert_uint_eq(outcome.recovered, outcome.tried);
-        else /* one in 32,768 seals has an upper half that is not believed alone */
-            ck_assert_uint_ge(outcome.recovered + 5, outcome.tried);
+        else /* One in 32,768 seals has an upper half that is not believed alone. Of these 2000,
+                each tried 5 times, some stand at one address and share its luck: 5 such are
+                allowed. */
+            ck_assert_uint_ge(outcome.recovered + 5 * 5, outcome.tried);
     }
 }
 END_TEST
