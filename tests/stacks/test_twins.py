@@ -48,11 +48,13 @@ class TwinsTest(harness.TallyTest):
 
     # Where libraries come and go this fast, many stacks cannot be found out in time.
 
+    # A library that is gone before the monitor has looked leaves no full stack: how many there are
+    # depends on who else wants the processor. What is judged is that none is wrong.
     def test_libraries_at_one_address(self):
-        self.each_build("plugin", PLUGIN_ROUNDS, *self.plugins(), least_full=0.005)
+        self.each_build("plugin", PLUGIN_ROUNDS, *self.plugins(), least_full=0.0)
 
     def test_libraries_at_one_address_shared_leaf(self):
-        self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.005)
+        self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.0)
 
 
 if __name__ == "__main__":
