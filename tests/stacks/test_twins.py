@@ -10,7 +10,7 @@ import harness
 import path_sizes
 
 TIMES = 20000
-PLUGIN_ROUNDS = 400
+PLUGIN_ROUNDS = 1000
 LEAST_FULL = 0.5  # of the blocks, so that the comparison is about something
 BUILDS = ("twins_O0", "twins_O2", "twins_O3_keep")
 
@@ -48,13 +48,11 @@ class TwinsTest(harness.TallyTest):
 
     # Where libraries come and go this fast, many stacks cannot be found out in time.
 
-    # A library that is gone before the monitor has looked leaves no full stack: how many there are
-    # depends on who else wants the processor. What is judged is that none is wrong.
     def test_libraries_at_one_address(self):
-        self.each_build("plugin", PLUGIN_ROUNDS, *self.plugins(), least_full=0.0)
+        self.each_build("plugin", PLUGIN_ROUNDS, *self.plugins(), least_full=0.005)
 
     def test_libraries_at_one_address_shared_leaf(self):
-        self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.0)
+        self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.005)
 
 
 if __name__ == "__main__":
