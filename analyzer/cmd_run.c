@@ -25,7 +25,10 @@ void ht_help_run(FILE *out)
           out);
     for (int i = 0; i < HT_OPTION_COUNT; i++) {
         const struct ht_option *o = &ht_options[i];
-        char *usage = ht_format("--%s%s%s", o->name, *o->argument ? " " : "", o->argument);
+        const char *form = o->kind == HT_EXIT_CODE ? "--%s[=%s]"
+                           : *o->argument          ? "--%s %s"
+                                                   : "--%s%s";
+        char *usage = ht_format(form, o->name, o->argument);
         bool has_default = *o->standard && o->kind != HT_FLAG;
         fprintf(out, "  %-30s %s%s%s%s\n", usage, o->help, has_default ? " (" : "",
                 has_default ? o->standard : "", has_default ? ")" : "");
@@ -83,15 +86,22 @@ static bool check_environment(void)
     return true;
 }
 
+/* What getopt_long is told about the value of an option. */
+static int argument_of(enum ht_option_kind kind)
+{
+    return kind == HT_FLAG        ? no_argument
+           : kind == HT_EXIT_CODE ? optional_argument
+                                  : required_argument;
+}
+
 /* Takes the options; the program's words begin at optind. False after a message. */
 static bool take_options(int argc, char **argv, bool *help)
 {
     struct option options[HT_OPTION_COUNT + 2];
     int count = 0, option;
     for (int i = 0; i < HT_OPTION_COUNT; i++)
-        options[count++] = (struct option){
-            ht_options[i].name, ht_options[i].kind == HT_FLAG ? no_argument : required_argument,
-            NULL, i};
+        options[count++] =
+            (struct option){ht_options[i].name, argument_of(ht_options[i].kind), NULL, i};
     options[count++] = (struct option){"help", no_argument, NULL, HELP};
     options[count] = (struct option){NULL, 0, NULL, 0};
     opterr = 0;
@@ -103,7 +113,7 @@ static bool take_options(int argc, char **argv, bool *help)
         else if (option == '?' || option == ':') {
             ht_complain_option("run", option, argc, argv, options);
             return false;
-        } else if (!take_value(option, ht_options[option].kind == HT_FLAG ? "1" : optarg))
+        } else if (!take_value(option, optarg ? optarg : "1")) /* flags; --fail-on-leak alone */
             return false;
     }
     return true;

@@ -29,6 +29,7 @@ static void read_option(enum ht_option_id id)
             ht_settings.given[id] = true;
             return;
         }
+        ht_settings.value[id] = 0; /* a value out of range was read before it was refused */
         if (wrong)
             ht_say("%s: \"%s\" %s; going on with %s", option->variable, text, wrong,
                    option->standard[0] ? option->standard : "nothing");

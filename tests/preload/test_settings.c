@@ -81,6 +81,23 @@ static const struct {
     {HT_OPT_TAG_SKIP, "lib:libros*", true, 0},
     {HT_OPT_TAG_SKIP, "libros*", false, 0},
     {HT_OPT_CONSTRUCT, "pid=pid_new", true, 0},
+    {HT_OPT_WARMUP, "2m", true, UINT64_C(120000000000)},
+    {HT_OPT_WARMUP, "0", false, 0},
+    {HT_OPT_THRESHOLD, "100", true, 0},
+    {HT_OPT_THRESHOLD, "pid=20MB;1GB;plan=a=3KB", true, 0},
+    {HT_OPT_THRESHOLD, "pid=", false, 0},
+    {HT_OPT_THRESHOLD, "=20MB", false, 0},
+    {HT_OPT_THRESHOLD, "20MB=pid", false, 0},
+    {HT_OPT_TREND_WINDOW, "10", true, 10},
+    {HT_OPT_TREND_WINDOW, "9", false, 0},
+    {HT_OPT_TREND_WINDOW, "100001", false, 0},
+    {HT_OPT_PROMETHEUS_DIR, "metrics", true, 0},
+    {HT_OPT_ALERT_LOG, "syslog;alerts.json", true, 0},
+    {HT_OPT_ALERT_LOG, ";", false, 0},
+    {HT_OPT_DORMANT, "1", true, 1},
+    {HT_OPT_FAIL_ON_LEAK, "255", true, 255},
+    {HT_OPT_FAIL_ON_LEAK, "0", false, 0},
+    {HT_OPT_FAIL_ON_LEAK, "256", false, 0},
 };
 
 START_TEST(every_kind)
