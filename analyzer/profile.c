@@ -20,11 +20,18 @@ struct ht_named_stack {
     UT_hash_handle hh;
 };
 
+/* What the file tells of the past of one site; most sites have none. */
+struct site_past {
+    struct ht_past ticks;   /* of the ticks that list it, thinned */
+    struct ht_past thinned; /* the last HISTORY record */
+};
+
 /* A SITE record's identifier with its latest figures. */
 struct ht_named_site {
     uint32_t id, stack, tag;
     uint64_t listing; /* how many SNAPSHOT records stand before the figures; older ones are void */
     struct htl_figures figures;
+    struct site_past *past; /* NULL until something is known */
     UT_hash_handle hh;
 };
 
@@ -199,17 +206,6 @@ static void note_time(struct ht_profile *p, uint64_t monotonic_ns)
         p->duration_s = seconds;
 }
 
-/* Adds a point; one of the same moment (a SNAPSHOT beside its TICK) replaces the last. */
-static void add_point(struct ht_past *past, const struct htl_history_point *point)
-{
-    if (past->count > 0 && past->points[past->count - 1].t_ns == point->t_ns) {
-        past->points[past->count - 1] = *point;
-        return;
-    }
-    past->points = ht_room_for_one(past->points, past->count, sizeof *point);
-    past->points[past->count++] = *point;
-}
-
 static void take_tag_figures(struct ht_profile *p, const struct htl_tick *tick,
                              const struct htl_tag_figures *figures)
 {
@@ -218,16 +214,53 @@ static void take_tag_figures(struct ht_profile *p, const struct htl_tick *tick,
     uint64_t now = f->allocated_bytes > f->freed_bytes ? f->allocated_bytes - f->freed_bytes : 0;
     tag->listed = true;
     tag->latest = *figures;
-    add_point(&tag->past, &(struct htl_history_point){
-                              .t_ns = since_start(p, tick->monotonic_ns),
-                              .low_bytes = figures->low_bytes < now ? figures->low_bytes : now,
-                              .high_bytes = now,
-                              .allocated_bytes = f->allocated_bytes,
-                              .allocated_blocks = f->allocated_blocks,
-                              .freed_blocks = f->freed_blocks,
-                              .instantiations = figures->instantiations,
-                              .cycles = figures->cycles,
-                          });
+    ht_past_add(&tag->past, &(struct htl_history_point){
+                                .t_ns = since_start(p, tick->monotonic_ns),
+                                .low_bytes = figures->low_bytes < now ? figures->low_bytes : now,
+                                .high_bytes = now,
+                                .allocated_bytes = f->allocated_bytes,
+                                .allocated_blocks = f->allocated_blocks,
+                                .freed_blocks = f->freed_blocks,
+                                .instantiations = figures->instantiations,
+                                .cycles = figures->cycles,
+                            });
+}
+
+static struct site_past *past_of(struct ht_named_site *site)
+{
+    if (!site->past)
+        site->past = ht_allocate_zeroed(1, sizeof *site->past);
+    return site->past;
+}
+
+/* SNAPSHOT lists every site: that one is among the top sites is known from a TICK alone. */
+static void take_site_figures(struct ht_profile *p, const struct ht_record *r,
+                              const struct htl_site_figures *figures)
+{
+    const struct htl_figures *f = &figures->figures;
+    struct ht_named_site *site;
+    HASH_FIND(hh, p->named_sites, &figures->site, sizeof figures->site, site);
+    if (!site) {
+        p->quality.unknown_names++;
+        return;
+    }
+    site->figures = *f;
+    site->listing = p->listings;
+    if (r->type != HTL_TICK && !site->past)
+        return;
+    uint64_t now = f->allocated_bytes > f->freed_bytes ? f->allocated_bytes - f->freed_bytes : 0;
+    struct ht_past *past = &past_of(site)->ticks;
+    ht_past_thin(past);
+    ht_past_add(past, &(struct htl_history_point){
+                          .t_ns = since_start(p, r->tick.head.monotonic_ns),
+                          .low_bytes = now,
+                          .high_bytes = now,
+                          .allocated_bytes = f->allocated_bytes,
+                          .allocated_blocks = f->allocated_blocks,
+                          .freed_blocks = f->freed_blocks,
+                          .instantiations = HTL_UNKNOWN,
+                          .cycles = HTL_UNKNOWN,
+                      });
 }
 
 static void take_tick(struct ht_profile *p, const struct ht_record *r)
@@ -244,16 +277,16 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
     p->last = *tick;
     p->has_tick = true;
     note_time(p, tick->monotonic_ns);
-    add_point(&p->process, &(struct htl_history_point){
-                               .t_ns = since_start(p, tick->monotonic_ns),
-                               .low_bytes = tick->rss_bytes,
-                               .high_bytes = tick->rss_bytes,
-                               .allocated_bytes = tick->total.allocated_bytes,
-                               .allocated_blocks = tick->total.allocated_blocks,
-                               .freed_blocks = tick->total.freed_blocks,
-                               .instantiations = HTL_UNKNOWN,
-                               .cycles = HTL_UNKNOWN,
-                           });
+    ht_past_add(&p->process, &(struct htl_history_point){
+                                 .t_ns = since_start(p, tick->monotonic_ns),
+                                 .low_bytes = tick->rss_bytes,
+                                 .high_bytes = tick->rss_bytes,
+                                 .allocated_bytes = tick->total.allocated_bytes,
+                                 .allocated_blocks = tick->total.allocated_blocks,
+                                 .freed_blocks = tick->total.freed_blocks,
+                                 .instantiations = HTL_UNKNOWN,
+                                 .cycles = HTL_UNKNOWN,
+                             });
     for (uint32_t i = 0; i < r->tick.tags.count; i++) {
         struct htl_tag_figures figures;
         ht_entry(&r->tick.tags, i, &figures, sizeof figures);
@@ -261,36 +294,37 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
     }
     for (uint32_t i = 0; i < r->tick.sites.count; i++) {
         struct htl_site_figures figures;
-        struct ht_named_site *site;
         ht_entry(&r->tick.sites, i, &figures, sizeof figures);
-        HASH_FIND(hh, p->named_sites, &figures.site, sizeof figures.site, site);
-        if (site) {
-            site->figures = figures.figures;
-            site->listing = p->listings;
-        } else {
-            p->quality.unknown_names++;
-        }
+        take_site_figures(p, r, &figures);
     }
+}
+
+/* Where a HISTORY record belongs; NULL where its site was never described. */
+static struct ht_past *thinned_past(struct ht_profile *p, const struct htl_history *head)
+{
+    struct ht_named_site *site;
+    if (head->subject == HTL_HISTORY_PROCESS)
+        return &p->process_thinned;
+    if (!(head->flags & HTL_HISTORY_SITE))
+        return &tag_of(p, head->subject)->thinned;
+    HASH_FIND(hh, p->named_sites, &head->subject, sizeof head->subject, site);
+    if (site)
+        return &past_of(site)->thinned;
+    p->quality.unknown_names++;
+    return NULL;
 }
 
 /* Of several HISTORY records of one subject the last holds the whole past. */
 static void take_history(struct ht_profile *p, const struct ht_record *r)
 {
-    struct ht_past *past;
-    if (r->history.head.subject == HTL_HISTORY_PROCESS)
-        past = &p->process_thinned;
-    else if (r->history.head.flags & HTL_HISTORY_SITE)
-        return; /* the past of single sites is not part of the model */
-    else
-        past = &tag_of(p, r->history.head.subject)->thinned;
-    uint32_t count = r->history.points.count;
-    past->points = ht_reallocate(past->points, count, sizeof *past->points);
-    past->count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct htl_history_point *point = &past->points[past->count];
-        ht_entry(&r->history.points, i, point, sizeof *point);
-        if (past->count == 0 || point[-1].t_ns < point->t_ns)
-            past->count++;
+    struct ht_past *past = thinned_past(p, &r->history.head);
+    if (!past)
+        return;
+    ht_past_clear(past);
+    for (uint32_t i = 0; i < r->history.points.count; i++) {
+        struct htl_history_point point;
+        ht_entry(&r->history.points, i, &point, sizeof point);
+        ht_past_add(past, &point);
     }
 }
 
@@ -400,6 +434,10 @@ static void merge_sites(struct ht_profile *p)
         }
         if (named->listing == p->listings)
             add_figures(&site->figures, &named->figures);
+        if (named->past) {
+            ht_past_join_newer(&named->past->thinned, &named->past->ticks);
+            ht_past_add_up(&site->past, &named->past->thinned);
+        }
     }
 }
 
@@ -411,26 +449,6 @@ static int by_live_bytes(const void *a, const void *b)
     if (x->figures.allocated_bytes != y->figures.allocated_bytes)
         return x->figures.allocated_bytes < y->figures.allocated_bytes ? 1 : -1;
     return 0;
-}
-
-/* Puts what HISTORY tells of the time before the first tick in front of the ticks. */
-static void join_past(struct ht_past *past, struct ht_past *thinned)
-{
-    size_t before = 0;
-    while (before < thinned->count &&
-           (past->count == 0 || thinned->points[before].t_ns < past->points[0].t_ns))
-        before++;
-    if (before > 0) {
-        struct htl_history_point *all =
-            ht_reallocate(thinned->points, before + past->count, sizeof *all);
-        if (past->count > 0)
-            memcpy(all + before, past->points, past->count * sizeof *all);
-        free(past->points);
-        *past = (struct ht_past){all, before + past->count};
-    } else {
-        free(thinned->points);
-    }
-    *thinned = (struct ht_past){NULL, 0};
 }
 
 static void complete_tag(struct ht_profile *p, struct ht_tag *tag)
@@ -451,7 +469,7 @@ static void complete_tag(struct ht_profile *p, struct ht_tag *tag)
     }
     if (tag->site_count > 0)
         qsort(tag->sites, tag->site_count, sizeof *tag->sites, by_live_bytes);
-    join_past(&tag->past, &tag->thinned);
+    ht_past_join_older(&tag->past, &tag->thinned);
 }
 
 static void complete(struct ht_profile *p)
@@ -459,7 +477,7 @@ static void complete(struct ht_profile *p)
     merge_sites(p);
     for (size_t i = 0; i < p->tag_count; i++)
         complete_tag(p, p->tags[i]);
-    join_past(&p->process, &p->process_thinned);
+    ht_past_join_older(&p->process, &p->process_thinned);
     p->live_bytes = live(p, p->last.total.allocated_bytes, p->last.total.freed_bytes);
     p->live_blocks = live(p, p->last.total.allocated_blocks, p->last.total.freed_blocks);
     p->rss_baseline = p->rss_last = HTL_UNKNOWN;
@@ -543,6 +561,16 @@ static void free_tags(struct ht_profile *p)
     free(p->tags);
 }
 
+static void free_named_site(struct ht_named_site *site)
+{
+    if (site->past) {
+        ht_past_clear(&site->past->ticks);
+        ht_past_clear(&site->past->thinned);
+    }
+    free(site->past);
+    free(site);
+}
+
 static void free_sites_and_stacks(struct ht_profile *p)
 {
     struct ht_named_stack *named_stack, *next_named_stack;
@@ -556,11 +584,12 @@ static void free_sites_and_stacks(struct ht_profile *p)
     HASH_ITER(hh, p->named_sites, named_site, next_named_site)
     {
         HASH_DELETE(hh, p->named_sites, named_site);
-        free(named_site);
+        free_named_site(named_site);
     }
     HASH_ITER(by_owner, p->sites_by_owner, site, next_site)
     {
         HASH_DELETE(by_owner, p->sites_by_owner, site);
+        ht_past_clear(&site->past);
         free(site);
     }
     HASH_CLEAR(by_frames, p->stacks_by_frames);

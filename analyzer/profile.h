@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "past.h"
 #include "snapshot_read.h"
 
 struct ht_module {
@@ -57,14 +58,8 @@ struct ht_site {
     struct ht_tag *tag;
     struct htl_figures figures;
     uint64_t live_bytes, live_blocks;
+    struct ht_past past; /* while it was among the top sites: HISTORY, then ticks that list it */
     UT_hash_handle by_owner; /* key: stack and tag, which stand side by side */
-};
-
-/* The past of a tag or of the process: points by rising `t_ns`, counted from the start of counting.
- */
-struct ht_past {
-    struct htl_history_point *points;
-    size_t count;
 };
 
 struct ht_tag {
