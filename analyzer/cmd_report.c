@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "heaptally/units.h"
 #include "report.h"
 #include "text.h"
 
@@ -20,14 +21,24 @@ struct request {
     const struct ht_report_format *format;
     const char *output; /* NULL: stdout */
     const char *debug_path;
+    struct ht_selection selection;
     FILE *out; /* opened with the first report, so that nothing is lost for want of an input */
     size_t written;
 };
+
+enum { VIEW = 256, SINCE, ONLY_TAG, FUNCTION, MODULE, MIN, TOP };
 
 static const struct option options[] = {
     {"format", required_argument, NULL, 'f'},
     {"output", required_argument, NULL, 'o'},
     {"debug-path", required_argument, NULL, 'd'},
+    {"view", required_argument, NULL, VIEW},
+    {"since", required_argument, NULL, SINCE},
+    {"only-tag", required_argument, NULL, ONLY_TAG},
+    {"function", required_argument, NULL, FUNCTION},
+    {"module", required_argument, NULL, MODULE},
+    {"min", required_argument, NULL, MIN},
+    {"top", required_argument, NULL, TOP},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -45,6 +56,19 @@ void ht_help_report(FILE *out)
     fputs("  -o, --output FILE   write there and not to the standard output\n"
           "  --debug-path PATH   directories of debug files, separated by ':'\n"
           "                      (.debug:/usr/lib/debug; DEBUGINFOD_URLS is followed too)\n\n"
+          "By which figures:\n"
+          "  --view live         what is allocated and not freed now (the default)\n"
+          "  --view peak         the same, when the process had most\n"
+          "  --view cumulative   all that was ever allocated\n"
+          "  --view growth       live now minus live at the end of the warm-up\n"
+          "                      (a fifth of the run, 10 minutes at most)\n"
+          "  --since TIME        growth since TIME after the start\n\n"
+          "Filters shorten lists and change no figure; the globs may be given several times:\n"
+          "  --only-tag GLOB     these controllers\n"
+          "  --function GLOB     call sites that pass through a matching function\n"
+          "  --module GLOB       call sites that pass through a matching library or program\n"
+          "  --min SIZE          call sites of at least this size in the view\n"
+          "  --top N             the N largest call sites of each controller\n\n"
           "Exit status: 0, or 2 where the command line is wrong or a file cannot be read.\n",
           out);
 }
@@ -100,6 +124,7 @@ static bool report_on(struct request *request, const char *path, bool several)
     struct ht_symbolizer *symbolizer = ht_symbolizer_new(request->debug_path);
     struct ht_report_style style = style_for(request->out);
     ht_report_make(profile, symbolizer, &report);
+    ht_report_select(&report, &request->selection);
     if (several && request->format == ht_report_formats)
         fprintf(request->out, "%s==> %s <==\n", request->written ? "\n" : "", profile->file);
     request->format->write(&report, &style, request->out);
@@ -156,6 +181,57 @@ static const struct ht_report_format *format_named(const char *name)
     return format;
 }
 
+static bool take_view(struct ht_selection *selection, const char *name)
+{
+    const char *known[HT_VIEWS];
+    selection->view = ht_view_named(name);
+    if (selection->view < HT_VIEWS)
+        return true;
+    for (enum ht_view view = 0; view < HT_VIEWS; view++)
+        known[view] = ht_view_name(view);
+    const char *nearest = ht_nearest(name, known, HT_VIEWS);
+    ht_complain("report --view %s: there is no such view; it is live, peak, cumulative or growth%s"
+                "%s%s",
+                name, nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                nearest ? "'?" : "");
+    return false;
+}
+
+/* Takes an option of the selection; false after a message. */
+static bool take_selection(struct ht_selection *selection, int option, const char *value)
+{
+    uint64_t number = 0;
+    switch (option) {
+    case VIEW:
+        return take_view(selection, value);
+    case SINCE:
+        selection->view = HT_VIEW_GROWTH;
+        if (ht_parse_duration(value, strlen(value), &selection->baseline_ns))
+            return true;
+        ht_complain("report --since %s: is not a duration; write for example 90s, 10m or 2h",
+                    value);
+        return false;
+    case MIN:
+        if (ht_parse_size(value, strlen(value), &selection->least_bytes))
+            return true;
+        ht_complain("report --min %s: is not a size; write for example 512KB or 10MB", value);
+        return false;
+    case TOP:
+        if (ht_parse_count(value, strlen(value), &number) && number > 0) {
+            selection->top = number;
+            return true;
+        }
+        ht_complain("report --top %s: is not a number of call sites; write for example 10", value);
+        return false;
+    default:
+        ht_globs_add(option == ONLY_TAG   ? &selection->tags
+                     : option == FUNCTION ? &selection->functions
+                                          : &selection->modules,
+                     value);
+        return true;
+    }
+}
+
 /* Takes the options; false after a message. */
 static bool take_options(int argc, char **argv, struct request *request, bool *help)
 {
@@ -176,6 +252,16 @@ static bool take_options(int argc, char **argv, struct request *request, bool *h
             break;
         case 'h':
             *help = true;
+            break;
+        case VIEW:
+        case SINCE:
+        case ONLY_TAG:
+        case FUNCTION:
+        case MODULE:
+        case MIN:
+        case TOP:
+            if (!take_selection(&request->selection, option, optarg))
+                return false;
             break;
         default:
             ht_complain_option("report", option, argc, argv, options);
@@ -200,7 +286,7 @@ static bool close_output(struct request *request)
 
 int ht_cmd_report(int argc, char **argv)
 {
-    struct request request = {.format = ht_report_formats};
+    struct request request = {.format = ht_report_formats, .selection = HT_SELECT_ALL};
     bool help = false, fine = true;
     if (!take_options(argc, argv, &request, &help))
         return FAILURE;
@@ -216,5 +302,6 @@ int ht_cmd_report(int argc, char **argv)
     for (int i = optind; i < argc; i++)
         fine &= report_on(&request, argv[i], argc - optind > 1);
     fine &= close_output(&request);
+    ht_selection_clear(&request.selection);
     return fine ? 0 : FAILURE;
 }

@@ -32,6 +32,7 @@ struct ht_named_site {
     uint64_t listing; /* how many SNAPSHOT records stand before the figures; older ones are void */
     struct htl_figures figures;
     struct site_past *past; /* NULL until something is known */
+    struct ht_site *site;   /* of the model, once the profile is complete */
     UT_hash_handle hh;
 };
 
@@ -277,6 +278,12 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
     p->last = *tick;
     p->has_tick = true;
     note_time(p, tick->monotonic_ns);
+    const struct htl_figures *total = &tick->total;
+    if (total->allocated_bytes > total->freed_bytes &&
+        total->allocated_bytes - total->freed_bytes > p->peak_live_bytes) {
+        p->peak_live_bytes = total->allocated_bytes - total->freed_bytes;
+        p->peak_t_ns = since_start(p, tick->monotonic_ns);
+    }
     ht_past_add(&p->process, &(struct htl_history_point){
                                  .t_ns = since_start(p, tick->monotonic_ns),
                                  .low_bytes = tick->rss_bytes,
@@ -432,6 +439,7 @@ static void merge_sites(struct ht_profile *p)
             site->tag->sites[site->tag->site_count++] = site;
             p->site_count++;
         }
+        named->site = site;
         if (named->listing == p->listings)
             add_figures(&site->figures, &named->figures);
         if (named->past) {
@@ -513,7 +521,10 @@ static struct ht_profile *load(struct ht_snapshot *snapshot, const char *name)
 struct ht_profile *ht_profile_load(const char *path, char **error)
 {
     struct ht_snapshot *snapshot = ht_snapshot_open(path, error);
-    return snapshot ? load(snapshot, path) : NULL;
+    struct ht_profile *p = snapshot ? load(snapshot, path) : NULL;
+    if (p)
+        p->path = ht_format("%s", path);
+    return p;
 }
 
 struct ht_profile *ht_profile_load_fd(int fd, const char *name, char **error)
@@ -618,9 +629,17 @@ void ht_profile_free(struct ht_profile *p)
     free(p->process.points);
     free(p->process_thinned.points);
     free(p->file);
+    free(p->path);
     free(p->exe);
     free(p->host);
     free(p);
+}
+
+struct ht_site *ht_profile_site(const struct ht_profile *p, uint32_t id)
+{
+    const struct ht_named_site *named;
+    HASH_FIND(hh, p->named_sites, &id, sizeof id, named);
+    return named ? named->site : NULL;
 }
 
 const char *ht_profile_setting(const struct ht_profile *p, const char *key)

@@ -53,13 +53,17 @@ struct ht_stack {
 
 struct ht_tag;
 
+/* Earlier moments of which look_back.h finds the figures. */
+enum ht_moment { HT_AT_PEAK, HT_AT_BASELINE, HT_MOMENTS };
+
 struct ht_site {
     struct ht_stack *stack;
     struct ht_tag *tag;
     struct htl_figures figures;
     uint64_t live_bytes, live_blocks;
     struct ht_past past; /* while it was among the top sites: HISTORY, then ticks that list it */
-    UT_hash_handle by_owner; /* key: stack and tag, which stand side by side */
+    struct htl_figures then[HT_MOMENTS]; /* 0 until they were looked for, see look_back.h */
+    UT_hash_handle by_owner;             /* key: stack and tag, which stand side by side */
 };
 
 struct ht_tag {
@@ -69,6 +73,7 @@ struct ht_tag {
     bool listed; /* a tick has given figures; else all are 0 or unknown */
     struct htl_tag_figures latest;
     uint64_t live_bytes, live_blocks, peak_bytes;
+    struct htl_figures then[HT_MOMENTS]; /* as of its sites */
     struct ht_past past;    /* of each tick in which it changed; before the first, from HISTORY */
     struct ht_past thinned; /* the last HISTORY record, until the profile is complete */
     struct ht_site **sites; /* by live bytes, then by allocated bytes, both falling */
@@ -98,6 +103,7 @@ enum { HT_MAX_FRAMES = 4096 };
 
 struct ht_profile {
     char *file; /* as it was named */
+    char *path; /* the same, for opening it again; NULL where a descriptor was read */
     struct htl_file_header start;
     char *exe, *host;
     double duration_s; /* from the start of counting to the last record with a time */
@@ -113,6 +119,7 @@ struct ht_profile {
     struct ht_past process_thinned;
     uint64_t rss_baseline, rss_last; /* HTL_UNKNOWN where unknown */
     uint64_t live_bytes, live_blocks;
+    uint64_t peak_live_bytes, peak_t_ns; /* most live bytes of all ticks in the file, and when */
 
     struct ht_tag **tags; /* in the order of the file */
     size_t tag_count, site_count;
@@ -141,6 +148,9 @@ struct ht_profile *ht_profile_load(const char *path, char **error);
 struct ht_profile *ht_profile_load_fd(int fd, const char *name, char **error);
 
 void ht_profile_free(struct ht_profile *profile);
+
+/* The site that the file calls `id`; NULL where it has none. */
+struct ht_site *ht_profile_site(const struct ht_profile *profile, uint32_t id);
 
 /* The value of a setting or fact that the process recorded; NULL where it did not. */
 const char *ht_profile_setting(const struct ht_profile *profile, const char *key);

@@ -57,6 +57,84 @@ double ht_recurring_bytes_each(const struct ht_controller *c)
                                       : (double)(c->tag->live_bytes - c->one_off.bytes) / (double)n;
 }
 
+/* ---- what is shown --------------------------------------------------------------------------- */
+
+static enum ht_view sorting_view; /* of qsort below, which hands nothing through */
+
+static int by_amount(const void *a, const void *b)
+{
+    const struct ht_site *x = *(const struct ht_site *const *)a;
+    const struct ht_site *y = *(const struct ht_site *const *)b;
+    int64_t m = ht_site_amount(x, sorting_view).bytes, n = ht_site_amount(y, sorting_view).bytes;
+    if (m != n)
+        return m < n ? 1 : -1;
+    uint64_t p = x->figures.allocated_bytes, q = y->figures.allocated_bytes;
+    return p != q ? (p < q ? 1 : -1) : 0;
+}
+
+static void select_sites(struct ht_report *r, struct ht_controller *c)
+{
+    const struct ht_selection *s = &r->selection;
+    c->sites = ht_reallocate(c->sites, c->tag->site_count, sizeof(struct ht_site *));
+    c->site_count = c->sites_left_out = 0;
+    for (size_t i = 0; i < c->tag->site_count; i++) {
+        const struct ht_site *site = c->tag->sites[i];
+        if (ht_selects_site(s, r->symbolizer, site))
+            c->sites[c->site_count++] = site;
+        else
+            c->sites_left_out += ht_site_amount(site, s->view).bytes != 0;
+    }
+    sorting_view = s->view;
+    if (c->site_count > 0)
+        qsort(c->sites, c->site_count, sizeof(struct ht_site *), by_amount);
+    while (s->top > 0 && c->site_count > s->top)
+        c->sites_left_out += ht_site_amount(c->sites[--c->site_count], s->view).bytes != 0;
+}
+
+static void choose_worst(struct ht_report *r)
+{
+    r->worst = NULL;
+    for (size_t i = 0; i < r->controller_count; i++)
+        if (!r->worst || is_worse(&r->controllers[i], r->worst))
+            r->worst = &r->controllers[i];
+}
+
+bool ht_report_look_back(struct ht_report *r)
+{
+    char *error = NULL;
+    uint64_t baseline = r->selection.baseline_ns;
+    if (r->looked_back)
+        return true;
+    if (baseline == HTL_UNKNOWN)
+        baseline = ht_standard_baseline(r->profile);
+    /* The profile is only added to: `then` of its tags and sites. */
+    r->looked_back = ht_look_back((struct ht_profile *)r->profile, baseline, r->moments, &error);
+    if (!r->looked_back)
+        ht_complain("%s: %s", r->profile->file, error);
+    free(error);
+    return r->looked_back;
+}
+
+void ht_report_select(struct ht_report *r, const struct ht_selection *selection)
+{
+    size_t kept = 0;
+    bool by_site = selection->functions.count || selection->modules.count || selection->least_bytes;
+    r->selection = *selection;
+    if (ht_view_looks_back(selection->view) && !ht_report_look_back(r))
+        r->selection.view = HT_VIEW_LIVE;
+    for (size_t i = 0; i < r->controller_count; i++) {
+        struct ht_controller *c = &r->controllers[i];
+        select_sites(r, c);
+        if (ht_selects_tag(selection, c->tag) && (c->site_count > 0 || !by_site))
+            r->controllers[kept++] = *c;
+        else
+            free(c->sites);
+    }
+    r->controllers_left_out += r->controller_count - kept;
+    r->controller_count = kept;
+    choose_worst(r);
+}
+
 void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer,
                     struct ht_report *r)
 {
@@ -78,14 +156,14 @@ void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer
     }
     if (p->tag_count > 0)
         qsort(r->controllers, p->tag_count, sizeof *r->controllers, by_verdict);
-    for (size_t i = 0; i < p->tag_count; i++)
-        if (!r->worst || is_worse(&r->controllers[i], r->worst))
-            r->worst = &r->controllers[i];
     ht_rss_trend(p, &r->trend);
+    ht_report_select(r, &HT_SELECT_ALL);
 }
 
 void ht_report_clear(struct ht_report *r)
 {
+    for (size_t i = 0; i < r->controller_count; i++)
+        free(r->controllers[i].sites);
     free(r->controllers);
     *r = (struct ht_report){0};
 }

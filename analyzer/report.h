@@ -13,6 +13,7 @@
 #include "one_off.h"
 #include "profile.h"
 #include "rss_trend.h"
+#include "select.h"
 #include "symbolize.h"
 #include "verdict.h"
 
@@ -24,6 +25,9 @@ struct ht_controller {
     struct ht_one_off one_off;
     double mb_per_1000_recurring; /* the same without what is one-off; NaN where that is */
     double times_limit; /* mb_per_1000_recurring against the limit; NaN where there is no rate */
+    const struct ht_site **sites; /* those to show, by their amount in the view, falling */
+    size_t site_count;
+    size_t sites_left_out; /* by filters; of those with an amount in the view */
 };
 
 struct ht_report {
@@ -34,6 +38,10 @@ struct ht_report {
     const struct ht_controller *worst; /* who the report is about first; NULL without any tag */
     double limit_mb;                   /* per 1000 instantiations */
     struct ht_rss_trend trend;
+    struct ht_selection selection; /* what it was narrowed to */
+    size_t controllers_left_out;   /* by filters */
+    bool looked_back;              /* `moments` and `then` of tags and sites are there */
+    struct ht_look_back moments[HT_MOMENTS];
 };
 
 /* How text is laid out; other formats do not look at it. */
@@ -59,6 +67,17 @@ const struct ht_report_format *ht_report_format(const char *name);
 /* Looks at a profile; both arguments must outlive the report. */
 void ht_report_make(const struct ht_profile *profile, struct ht_symbolizer *symbolizer,
                     struct ht_report *report);
+
+/*
+ * Narrows a report to `selection` (its globs must outlive the report) and sorts by its view.
+ * A view that looks back reads the file again; where it cannot be read, says so on stderr, and the
+ * view is live.
+ */
+void ht_report_select(struct ht_report *report, const struct ht_selection *selection);
+
+/* Makes the figures of all views known, not only those of the one that was asked for; false after
+ * a message. */
+bool ht_report_look_back(struct ht_report *report);
 
 /* Frees what ht_report_make made, not what it was given. */
 void ht_report_clear(struct ht_report *report);

@@ -43,6 +43,14 @@ static json_t *trend_block(const struct ht_report *r)
 
 /* ---- controllers ----------------------------------------------------------------------------- */
 
+/* The figures of a view, where it is another than live. */
+static void put_amount(FILE *out, enum ht_view view, struct ht_amount amount)
+{
+    if (view != HT_VIEW_LIVE)
+        fprintf(out, ",\"view_bytes\":%lld,\"view_blocks\":%lld", (long long)amount.bytes,
+                (long long)amount.blocks);
+}
+
 static void put_site(FILE *out, const struct ht_report *r, struct ht_json_places *places,
                      const struct ht_site *site)
 {
@@ -59,6 +67,7 @@ static void put_site(FILE *out, const struct ht_report *r, struct ht_json_places
                                 ht_json_real(verdict.mb_per_hour), "cut",
                                 (site->stack->flags & HTL_STACK_CUT) != 0, "fallback",
                                 (site->stack->flags & HTL_STACK_FALLBACK) != 0));
+    put_amount(out, r->selection.view, ht_site_amount(site, r->selection.view));
     fputs(",\"stack\":", out);
     ht_json_put_stack(out, places, site->stack);
     fputs("}", out);
@@ -95,10 +104,11 @@ static void put_controllers(FILE *out, const struct ht_report *r)
         const struct ht_controller *c = &r->controllers[i];
         fputs(i > 0 ? ",\n{" : "\n{", out);
         ht_json_put_inner(out, controller_head(c));
+        put_amount(out, r->selection.view, ht_tag_amount(c->tag, r->selection.view));
         fputs(",\"sites\":[", out);
-        for (size_t k = 0; k < c->tag->site_count; k++) {
+        for (size_t k = 0; k < c->site_count; k++) {
             fputs(k > 0 ? ",\n" : "\n", out);
-            put_site(out, r, places, c->tag->sites[k]);
+            put_site(out, r, places, c->sites[k]);
         }
         fputs("]}", out);
     }
@@ -177,6 +187,21 @@ static void put_block(FILE *out, const char *name, json_t *value)
     ht_json_put(out, value);
 }
 
+/* What "view_bytes" and "view_blocks" are; only where they are not the live ones. */
+static json_t *view_block(const struct ht_report *r)
+{
+    enum ht_view view = r->selection.view;
+    const struct ht_look_back *then =
+        &r->moments[view == HT_VIEW_PEAK ? HT_AT_PEAK : HT_AT_BASELINE];
+    bool known = ht_view_looks_back(view) && then->known;
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", ht_view_name(view), "then_s",
+                     known ? ht_json_real((double)then->t_ns / 1e9) : json_null(),
+                     "then_live_bytes", ht_json_number_if(known, then->live_bytes),
+                     "then_unlisted_bytes", ht_json_number_if(known, then->left_out_bytes),
+                     "then_is_first_tick",
+                     known ? json_boolean(then->before_the_file) : json_null());
+}
+
 void ht_write_json(const struct ht_report *r, const struct ht_report_style *style, FILE *out)
 {
     (void)style;
@@ -184,6 +209,8 @@ void ht_write_json(const struct ht_report *r, const struct ht_report_style *styl
     put_block(out, "process", ht_json_process(r->profile));
     put_block(out, "memory", memory_block(r->profile));
     put_block(out, "trend", trend_block(r));
+    if (r->selection.view != HT_VIEW_LIVE)
+        put_block(out, "view", view_block(r));
     fputs(",\n\"controllers\":", out);
     put_controllers(out, r);
     put_block(out, "alerts", alerts_array(r->profile));
