@@ -1,0 +1,164 @@
+/*
+ * What is fuzzed: one input is one snapshot file, which is loaded and shown in every format that
+ * `heaptally report` has. Built with AddressSanitizer and UBSan, it dies of
+ *   - a bad access, undefined behaviour, a leak;
+ *   - memory beyond the limits below, which are multiples of the file's size;
+ *   - figures that cannot be, JSON that no parser takes, text that moves the cursor.
+ * Without a file of its own no module is found: symbols are not looked for in what this machine
+ * has.
+ */
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "heap_watch.h"
+#include "profile.h"
+#include "report.h"
+#include "text.h"
+
+/*
+ * The limits, in bytes: FIXED + TIMES * size of the file. A site of 32 bytes in the file is two
+ * entries of hash tables in memory, and some 400 bytes of JSON text, which exists twice while it is
+ * written.
+ */
+enum {
+    LOAD_FIXED = 512 << 10,
+    LOAD_TIMES = 24,
+    WRITE_FIXED = 4 << 20,
+    WRITE_TIMES = 400,
+};
+
+static void require(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "fuzz: %s\n", what);
+    abort();
+}
+
+static void require_memory(const char *what, size_t fixed, size_t times, size_t size)
+{
+    size_t peak = heap_watch_peak();
+    if (peak <= fixed + times * size)
+        return;
+    fprintf(stderr, "fuzz: %s held %zu bytes for a file of %zu\n", what, peak, size);
+    abort();
+}
+
+static void check_past(const struct ht_past *past)
+{
+    for (size_t i = 1; i < past->count; i++)
+        require(past->points[i - 1].t_ns < past->points[i].t_ns, "the past runs backwards");
+}
+
+static void check_figures(const struct ht_profile *p)
+{
+    check_past(&p->process);
+    for (size_t i = 0; i < p->tag_count; i++) {
+        const struct ht_tag *tag = p->tags[i];
+        require(tag->name && *tag->name, "a tag has no name");
+        require(tag->live_bytes <= tag->latest.figures.allocated_bytes, "more live than allocated");
+        require(tag->peak_bytes >= tag->live_bytes, "the peak is below the live bytes");
+        check_past(&tag->past);
+        for (size_t j = 0; j < tag->site_count; j++) {
+            require(tag->sites[j]->tag == tag, "a site stands with another tag");
+            require(j == 0 || tag->sites[j - 1]->live_bytes >= tag->sites[j]->live_bytes,
+                    "sites are not in order");
+            check_past(&tag->sites[j]->past);
+        }
+    }
+}
+
+/* Text for a terminal: nothing but colours may begin with ESC, and no other control is there. */
+static void check_text(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == 0x1b) {
+            require(i + 1 < length && text[i + 1] == '[', "text holds an escape sequence");
+            i += 2 + strspn(text + i + 2, "0123456789;");
+            require(i < length && text[i] == 'm', "text holds an escape sequence");
+        } else {
+            require(c >= 0x20 || c == '\n', "text holds a control character");
+        }
+    }
+}
+
+static void check_json(const char *text, size_t length)
+{
+    json_error_t error;
+    json_t *tree = json_loadb(text, length, 0, &error);
+    if (!tree)
+        fprintf(stderr, "fuzz: line %d: %s\n", error.line, error.text);
+    require(tree != NULL, "JSON that cannot be read");
+    json_decref(tree);
+}
+
+static void write_report(const struct ht_report *report, const struct ht_report_format *format,
+                         size_t size)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    struct ht_report_style style = {.width = HT_REPORT_LEAST_WIDTH, .colour = true};
+    heap_watch_begin();
+    format->write(report, &style, out);
+    fclose(out);
+    require_memory(format->name, WRITE_FIXED, WRITE_TIMES, size);
+    if (strcmp(format->name, "text") == 0)
+        check_text(text, length);
+    if (strcmp(format->name, "json") == 0)
+        check_json(text, length);
+    free(text);
+}
+
+static void report_all(const struct ht_profile *profile, size_t size)
+{
+    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+    struct ht_report report;
+    ht_report_make(profile, symbolizer, &report);
+    for (const struct ht_report_format *format = ht_report_formats; format->name; format++)
+        write_report(&report, format, size);
+    ht_report_clear(&report);
+    ht_symbolizer_free(symbolizer);
+}
+
+/* Not malloc'ed memory: the descriptor of a file that holds the input. */
+static int descriptor_of(const uint8_t *data, size_t size)
+{
+    int fd = memfd_create("snapshot", MFD_CLOEXEC);
+    require(fd >= 0 && write(fd, data, size) == (ssize_t)size, "no file for the input");
+    return fd;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    unsetenv("DEBUGINFOD_URLS");
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *error = NULL;
+    int fd = descriptor_of(data, size);
+    heap_watch_begin();
+    struct ht_profile *profile = ht_profile_load_fd(fd, "input", &error);
+    require_memory("loading", LOAD_FIXED, LOAD_TIMES, size);
+    if (!profile) {
+        require(error && *error, "a file is refused without a reason");
+        free(error);
+        return 0;
+    }
+    check_figures(profile);
+    report_all(profile, size);
+    ht_profile_free(profile);
+    return 0;
+}
