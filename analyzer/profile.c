@@ -29,6 +29,7 @@ struct site_past {
 /* A SITE record's identifier with its latest figures. */
 struct ht_named_site {
     uint32_t id, stack, tag;
+    bool scoped;      /* the tag is that of a scope */
     uint64_t listing; /* how many SNAPSHOT records stand before the figures; older ones are void */
     struct htl_figures figures;
     struct site_past *past; /* NULL until something is known */
@@ -71,6 +72,7 @@ static void take_module(struct ht_profile *p, const struct ht_record *r)
     memcpy(m->path, r->module.path.data, r->module.path.length);
     m->key[m->key_length] = '\0';
     m->label = ht_clean(m->path, r->module.path.length);
+    m->soname = ht_clean(r->module.soname.data, r->module.soname.length);
     m->canonical = canonical_module(p, m);
     HASH_FIND(by_id, p->modules_by_id, &m->id, sizeof m->id, old);
     if (old)
@@ -79,6 +81,7 @@ static void take_module(struct ht_profile *p, const struct ht_record *r)
     if (old && old->canonical != old) {
         free(old->key);
         free(old->label);
+        free(old->soname);
         free(old);
     }
 }
@@ -181,6 +184,9 @@ static void take_site(struct ht_profile *p, const struct ht_record *r)
     }
     site->stack = r->site.stack;
     site->tag = r->site.tag;
+    site->scoped = (p->start.compatible & HTL_COMPATIBLE_SITES)
+                       ? r->site.flags & HTL_SITE_EXPLICIT
+                       : tag_of(p, r->site.tag)->kind == HTL_TAG_EXPLICIT;
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -442,6 +448,8 @@ static void merge_sites(struct ht_profile *p)
         named->site = site;
         if (named->listing == p->listings)
             add_figures(&site->figures, &named->figures);
+        if (named->listing == p->listings && named->scoped)
+            add_figures(&site->scoped, &named->figures);
         if (named->past) {
             ht_past_join_newer(&named->past->thinned, &named->past->ticks);
             ht_past_add_up(&site->past, &named->past->thinned);
@@ -537,6 +545,7 @@ static void free_module(struct ht_module *m)
 {
     free(m->key);
     free(m->label);
+    free(m->soname);
     free(m);
 }
 
@@ -558,18 +567,17 @@ static void free_modules(struct ht_profile *p)
     }
 }
 
-static void free_tags(struct ht_profile *p)
+static void free_tag_list(struct ht_tag **tags, size_t count)
 {
-    HASH_CLEAR(by_id, p->tags_by_id);
-    for (size_t i = 0; i < p->tag_count; i++) {
-        struct ht_tag *tag = p->tags[i];
+    for (size_t i = 0; i < count; i++) {
+        struct ht_tag *tag = tags[i];
         free(tag->name);
         free(tag->past.points);
         free(tag->thinned.points);
         free(tag->sites);
         free(tag);
     }
-    free(p->tags);
+    free(tags);
 }
 
 static void free_named_site(struct ht_named_site *site)
@@ -616,7 +624,9 @@ void ht_profile_free(struct ht_profile *p)
     if (!p)
         return;
     free_sites_and_stacks(p);
-    free_tags(p);
+    HASH_CLEAR(by_id, p->tags_by_id);
+    free_tag_list(p->tags, p->tag_count);
+    free_tag_list(p->retired_tags, p->retired_count);
     free_modules(p);
     for (size_t i = 0; i < p->alert_count; i++)
         free(p->alerts[i].message);

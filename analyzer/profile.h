@@ -31,9 +31,10 @@ struct ht_module {
     uint32_t flags;              /* HTL_MODULE_* */
     unsigned char *build_id;
     size_t build_id_length;
-    char *path;  /* as the process saw it */
-    char *label; /* the same, fit for printing */
-    char *key;   /* build_id_length, build-id, path: what the two above point into */
+    char *path;   /* as the process saw it */
+    char *label;  /* the same, fit for printing */
+    char *soname; /* fit for printing; "" where it has none or none was recorded */
+    char *key;    /* build_id_length, build-id, path: what the two above point into */
     size_t key_length;
     UT_hash_handle by_id, by_key;
 };
@@ -60,6 +61,7 @@ struct ht_site {
     struct ht_stack *stack;
     struct ht_tag *tag;
     struct htl_figures figures;
+    struct htl_figures scoped; /* the part whose tag was that of a scope */
     uint64_t live_bytes, live_blocks;
     struct ht_past past; /* while it was among the top sites: HISTORY, then ticks that list it */
     struct htl_figures then[HT_MOMENTS]; /* 0 until they were looked for, see look_back.h */
@@ -121,7 +123,9 @@ struct ht_profile {
     uint64_t live_bytes, live_blocks;
     uint64_t peak_live_bytes, peak_t_ns; /* most live bytes of all ticks in the file, and when */
 
-    struct ht_tag **tags; /* in the order of the file */
+    struct ht_tag **tags;         /* in the order of the file */
+    struct ht_tag **retired_tags; /* those that re-tagging left without anything */
+    size_t retired_count;
     size_t tag_count, site_count;
     uint64_t listings; /* SNAPSHOT records so far */
     struct ht_alert *alerts;

@@ -240,7 +240,7 @@ static bool parse_module(struct cursor *c, struct ht_record *r)
     return take(c, &r->module.head, sizeof r->module.head) &&
            take_bytes(c, r->module.head.build_id_length, &r->module.build_id) &&
            take_bytes(c, r->module.head.path_length, &r->module.path) &&
-           r->module.head.id != HTL_NO_MODULE &&
+           take_bytes(c, c->left, &r->module.soname) && r->module.head.id != HTL_NO_MODULE &&
            !memchr(r->module.path.data, '\0', r->module.path.length);
 }
 

@@ -42,7 +42,7 @@ struct ht_record {
         struct ht_bytes settings;
         struct {
             struct htl_module head;
-            struct ht_bytes build_id, path;
+            struct ht_bytes build_id, path, soname;
         } module;
         struct {
             struct htl_tag head;

@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <link.h>
 #include <pthread.h>
 #include <string.h>
@@ -11,70 +10,13 @@
 #include "frame_table.h"
 #include "frame_info.h"
 #include "heaptally/snapshot_format.h"
+#include "heaptally/tagging.h"
 #include "internal_heap.h"
 #include "stack_cache.h"
 #include "tag.h"
 
 #define MAX_MODULES 4096
 #define MAX_SKIPS   64
-
-/* Never blamed: they allocate on behalf of their caller. Globs on the soname or file name. */
-static const char *const runtime_modules[] = {
-    "libc.so*",        "ld-linux*",       "libm.so*",        "libpthread.so*", "libdl.so*",
-    "librt.so*",       "libstdc++.so*",   "libgcc_s.so*",    "libc++.so*",     "libc++abi.so*",
-    "libheaptally.so", "libjemalloc.so*", "libtcmalloc*",    "libmimalloc*",   "libunwind*.so*",
-    "linux-vdso*",     "libresolv.so*",   "libnss_*",        "libanl.so*",     "libutil.so*",
-    "libatomic.so*",   "libgomp.so*",     "libasan.so*",     "libtsan.so*",    "libubsan.so*",
-    "libomp.so*",      "libgfortran.so*", "libquadmath.so*",
-};
-
-/* Blamed only where nothing else is left: middleware and interpreters work for somebody. */
-static const char *const skipped_modules[] = {
-    "libpython*",
-    "python[0-9]*",
-    "libperl.so*",
-    "perl",
-    "libruby*",
-    "ruby*",
-    "liblua*",
-    "lua*",
-    "node",
-    "libnode.so*",
-    "libjvm.so*",
-    "libglib-2.0.so*",
-    "libgobject-2.0*",
-    "libgio-2.0.so*",
-    "libgmodule-2.0*",
-    "libQt[56]Core*",
-    "librcl.so*",
-    "librclcpp*",
-    "librcutils*",
-    "librmw*",
-    "librosidl*",
-    "libfastrtps*",
-    "libfastcdr*",
-    "libddsc.so*",
-    "libcyclonedds*",
-    "libzmq.so*",
-    "libboost_*",
-    "libprotobuf*",
-    "libgrpc*",
-    "libssl.so*",
-    "libcrypto.so*",
-    "libz.so*",
-    "libxml2.so*",
-    "libdbus-1.so*",
-    "libsystemd.so*",
-    "libuv.so*",
-    "libevent*",
-    "libjansson.so*",
-    "libjson-c*",
-    "libyaml*",
-    "libOpenCL*",
-    "libblas.so*",
-    "liblapack.so*",
-    "libopenblas*",
-};
 
 static struct ht_module *modules[MAX_MODULES];
 static _Atomic uint32_t module_count;
@@ -269,27 +211,16 @@ static int list_object(struct dl_phdr_info *info, size_t size, void *context)
 /* ---- the map ------------------------------------------------------------------------------------
  */
 
-static bool matches(const struct ht_module *module, const char *glob)
-{
-    return fnmatch(glob, module->base, 0) == 0 ||
-           (module->soname[0] && fnmatch(glob, module->soname, 0) == 0);
-}
-
 static uint32_t classify(const struct ht_module *module)
 {
-    for (unsigned i = 0; i < sizeof runtime_modules / sizeof *runtime_modules; i++)
-        if (matches(module, runtime_modules[i]))
-            return HTL_MODULE_RUNTIME;
-    for (unsigned i = 0; i < sizeof skipped_modules / sizeof *skipped_modules; i++)
-        if (matches(module, skipped_modules[i]))
-            return HTL_MODULE_SKIPPED;
-    for (unsigned i = 0; i < skip_count; i++) {
+    uint32_t kind = ht_module_kind(module->base, module->soname);
+    for (unsigned i = 0; i < skip_count && !kind; i++) {
         char glob[256] = "";
         memcpy(glob, skips[i].glob, skips[i].length < 255 ? skips[i].length : 255);
-        if (matches(module, glob))
-            return HTL_MODULE_SKIPPED;
+        if (ht_glob_means_module(glob, module->base, module->soname))
+            kind = HTL_MODULE_SKIPPED;
     }
-    return 0;
+    return kind;
 }
 
 static const char *base_name(const char *path)
@@ -310,14 +241,10 @@ static bool same(const struct ht_module *module, const struct seen *seen)
            (!file->path || strcmp(base_name(file->path), base_name(seen->path)) == 0);
 }
 
-/* A name's tag: "libplan.so.3" is "libplan". */
 static uint32_t tag_for(const struct ht_module *module)
 {
     const char *name = module->soname[0] ? module->soname : module->base;
-    const char *end = strstr(name, ".so");
-    size_t length = end && (end[3] == '.' || end[3] == '\0') && end > name ? (size_t)(end - name)
-                                                                           : strlen(name);
-    return ht_tag_intern(name, length, HTL_TAG_DEFAULT);
+    return ht_tag_intern(name, ht_module_tag_length(name), HTL_TAG_DEFAULT);
 }
 
 static void add(const struct seen *seen)

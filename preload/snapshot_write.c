@@ -131,6 +131,7 @@ static void put_header(void)
     struct htl_file_header header = {
         .version = HTL_VERSION,
         .machine = EM_X86_64,
+        .compatible = HTL_COMPATIBLE_SITES,
         .pid = (uint32_t)getpid(),
         .parent_pid = (uint32_t)getppid(),
         .start_realtime_ns = start_realtime_ns,
@@ -198,6 +199,7 @@ static void put_module(struct ht_module *module)
     put(&record, sizeof record);
     put(from->build_id, record.build_id_length);
     put(path, record.path_length);
+    put(module->soname, strlen(module->soname));
     end_record(start);
     module->written = true;
 }
@@ -260,6 +262,7 @@ static void put_site(uint32_t site)
     put_stack(stack);
     put_tag(view->tag);
     struct htl_site record = {.id = site, .stack = stack, .tag = view->tag};
+    record.flags = ht_site_tag(site) ? HTL_SITE_EXPLICIT : 0;
     size_t start = begin_record(HTL_SITE);
     put(&record, sizeof record);
     end_record(start);

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "frame_info.h"
 #include "frame_table.h"
 #include "heaptally/snapshot_format.h"
+#include "heaptally/tagging.h"
 #include "internal_heap.h"
 #include "module_bytes.h"
 #include "module_map.h"
@@ -17,24 +17,13 @@
 #include "symbol_scan.h"
 #include "tag.h"
 
-#define MAX_RULES      512
-#define PATTERN_MAX    512
 #define RULES_FILE_MAX (64 << 10)
 
-enum rule_kind { BY_FUNCTION, BY_LIBRARY, BY_PROGRAM };
-
-struct rule {
-    enum rule_kind kind;
-    bool construct; /* counts instantiations; does not tag */
-    uint32_t tag;
-    char pattern[PATTERN_MAX];
-};
-
-static struct rule *rules;
+static struct ht_rule *rules;
 static unsigned rule_count;
 static bool names_needed;
 static uint32_t runtime_tag, anon_tag;
-static char *(*demangle)(const char *, char *, size_t *, int *);
+static ht_demangler *demangle;
 
 /* ---- reading rules ------------------------------------------------------------------------------
  */
@@ -42,30 +31,18 @@ static char *(*demangle)(const char *, char *, size_t *, int *);
 static void add_rule(const char *item, size_t length, bool construct)
 {
     size_t name;
-    if (!ht_option_split(item, length, &name) || length - name - 1 >= PATTERN_MAX) {
+    if (rule_count == HT_MAX_RULES) {
+        ht_say("%.*s: more than %d rules; the rest is left out", (int)length, item, HT_MAX_RULES);
+        return;
+    }
+    struct ht_rule *rule = &rules[rule_count];
+    if (!ht_rule_parse(item, length, construct, &name, rule)) {
         ht_say("%.*s: is not NAME=PATTERN; the rule is left out", (int)length, item);
         return;
     }
-    if (rule_count == MAX_RULES) {
-        ht_say("%.*s: more than %d rules; the rest is left out", (int)length, item, MAX_RULES);
-        return;
-    }
-    struct rule *rule = &rules[rule_count++];
-    const char *pattern = item + name + 1;
-    size_t pattern_length = length - name - 1;
-    rule->construct = construct;
+    rule_count++;
     rule->tag = ht_tag_intern(item, name, HTL_TAG_RULE);
-    if (pattern_length > 4 && strncmp(pattern, "lib:", 4) == 0)
-        rule->kind = BY_LIBRARY;
-    else if (pattern_length > 4 && strncmp(pattern, "exe:", 4) == 0)
-        rule->kind = BY_PROGRAM;
-    else
-        names_needed = true;
-    if (rule->kind != BY_FUNCTION) {
-        pattern += 4;
-        pattern_length -= 4;
-    }
-    memcpy(rule->pattern, pattern, pattern_length);
+    names_needed |= rule->kind == HT_RULE_FUNCTION;
     if (construct) /* counted from now on, also while it is 0 */
         __atomic_fetch_or(&ht_tag(rule->tag)->counted, HT_TAG_COUNTS_INSTANTIATIONS,
                           __ATOMIC_RELAXED);
@@ -91,25 +68,18 @@ static void add_file(const char *path)
         ht_heap_free(text);
         return;
     }
-    for (char *line = text, *next; line; line = next) {
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
-        line += strspn(line, " \t");
-        size_t end = strcspn(line, "\r");
-        while (end > 0 && (line[end - 1] == ' ' || line[end - 1] == '\t'))
-            end--;
-        if (end > 0 && line[0] != '#')
-            add_rule(line, end, false);
-    }
+    const char *line, *cursor = text;
+    size_t line_length;
+    while ((line = ht_rule_next_line(&cursor, &line_length)))
+        add_rule(line, line_length, false);
     ht_heap_free(text);
 }
 
 void ht_rules_begin(const struct ht_settings *settings)
 {
-    runtime_tag = ht_tag_intern("[runtime]", 9, HTL_TAG_RUNTIME);
-    anon_tag = ht_tag_intern("[anon]", 6, HTL_TAG_ANON);
-    rules = ht_heap_alloc(MAX_RULES * sizeof *rules, 16);
+    runtime_tag = ht_tag_intern(HT_TAG_RUNTIME, strlen(HT_TAG_RUNTIME), HTL_TAG_RUNTIME);
+    anon_tag = ht_tag_intern(HT_TAG_ANON, strlen(HT_TAG_ANON), HTL_TAG_ANON);
+    rules = ht_heap_alloc(HT_MAX_RULES * sizeof *rules, 16);
     if (!rules)
         return;
     add_list(settings->text[HT_OPT_TAG], false);
@@ -126,38 +96,12 @@ void ht_rules_begin(const struct ht_settings *settings)
 /* ---- matching frames ----------------------------------------------------------------------------
  */
 
-static bool matches_name(const char *pattern, const char *name)
+/* The demangler of the program's own C++ runtime, once it is there. */
+static ht_demangler *find_demangler(const char *name)
 {
-    if (!name[0])
-        return false;
-    if (fnmatch(pattern, name, 0) == 0)
-        return true;
-    if (strncmp(name, "_Z", 2) != 0)
-        return false;
-    if (!demangle)
+    if (!demangle && strncmp(name, "_Z", 2) == 0)
         *(void **)&demangle = dlsym(RTLD_DEFAULT, "__cxa_demangle");
-    int status = -1;
-    char *full = demangle ? demangle(name, NULL, NULL, &status) : NULL;
-    bool found = full && fnmatch(pattern, full, 0) == 0;
-    if (full && !found) {
-        char *parameters = strchr(full, '(');
-        if (parameters > full) {
-            *parameters = '\0';
-            found = fnmatch(pattern, full, 0) == 0;
-        }
-    }
-    free(full);
-    return found;
-}
-
-static bool matches(const struct rule *rule, const struct ht_module *module, const char *name)
-{
-    if (rule->kind == BY_FUNCTION)
-        return matches_name(rule->pattern, name);
-    if (rule->kind == BY_PROGRAM)
-        module = ht_module(0);
-    return module && (fnmatch(rule->pattern, module->base, 0) == 0 ||
-                      (module->soname[0] && fnmatch(rule->pattern, module->soname, 0) == 0));
+    return demangle;
 }
 
 /* Stores what is known of a frame now that its module and name are. */
@@ -171,15 +115,17 @@ static void describe(uint32_t frame, const struct ht_module *module, const char 
         info |= module->flags & HTL_MODULE_RUNTIME ? HT_INFO_RUNTIME : 0;
         info |= module->flags & HTL_MODULE_SKIPPED ? HT_INFO_SKIPPED : 0;
     }
-    bool tagged = false, constructs = false;
-    for (unsigned i = 0; i < rule_count; i++) {
-        if (rules[i].construct ? constructs : tagged)
-            continue;
-        if (!matches(&rules[i], module, name))
-            continue;
-        info |= (uint64_t)rules[i].tag << (rules[i].construct ? 28 : 16);
-        *(rules[i].construct ? &constructs : &tagged) = true;
-    }
+    const struct ht_module *program = ht_module(0);
+    struct ht_rule_frame seen = {
+        .base = module ? module->base : NULL,
+        .soname = module ? module->soname : "",
+        .program_base = program ? program->base : NULL,
+        .program_soname = program ? program->soname : "",
+        .function = name,
+        .demangle = find_demangler(name),
+    };
+    info |= (uint64_t)ht_rules_first(rules, rule_count, false, &seen) << 16;
+    info |= (uint64_t)ht_rules_first(rules, rule_count, true, &seen) << 28;
     __atomic_store_n(ht_intern_slot(&ht_frames, frame) + 2, info, __ATOMIC_RELEASE);
 }
 
@@ -322,23 +268,19 @@ bool ht_rules_described(uint32_t stack)
 
 uint32_t ht_rules_tag(uint32_t stack)
 {
-    uint32_t by_default = 0, skipped = 0;
+    struct ht_tag_walk walk = {0};
     for (; stack >= HT_STACK_ROOTS; stack = ht_stack_outer(stack)) {
         uint64_t info = info_of(stack);
-        if (HT_INFO_RULE(info))
-            return HT_INFO_RULE(info);
         const struct ht_module *module =
             HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL;
-        if (by_default || (info & HT_INFO_RUNTIME))
-            continue;
-        if (!module)
-            by_default = anon_tag;
-        else if (!(info & HT_INFO_SKIPPED))
-            by_default = module->default_tag;
-        else if (!skipped)
-            skipped = module->default_tag;
+        uint32_t flags = (info & HT_INFO_RUNTIME ? HTL_MODULE_RUNTIME : 0) |
+                         (info & HT_INFO_SKIPPED ? HTL_MODULE_SKIPPED : 0);
+        uint32_t tag = ht_tag_walk_step(&walk, HT_INFO_RULE(info), flags,
+                                        module ? module->default_tag : anon_tag);
+        if (tag)
+            return tag;
     }
-    return by_default ? by_default : skipped ? skipped : runtime_tag;
+    return ht_tag_walk_end(&walk, runtime_tag);
 }
 
 uint32_t ht_rules_construct(uint32_t stack)

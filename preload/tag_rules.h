@@ -1,13 +1,8 @@
 /*
  * Which tag a stack belongs to where no scope was open: by rule, else by default.
  *
- * Rules come from --tag, --tag-file and --construct as NAME=PATTERN. A pattern is a glob on
- * function names (as in the symbol table, and demangled, with and without parameters), "lib:GLOB"
- * on the module's file name or soname, or "exe:GLOB" on the program's file name. Frames are matched
- * innermost first; within a frame the first rule in order wins.
- *
- * The default tag is the innermost module that is neither runtime nor skipped; else the innermost
- * that is skipped; else "[runtime]"; "[anon]" where code outside any module comes first.
+ * Rules come from --tag, --tag-file and --construct; what they mean, and what the default is, is in
+ * heaptally/tagging.h.
  *
  * All of this is worked out once for each frame (frame_info.h), by the monitor.
  */

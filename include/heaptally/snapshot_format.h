@@ -32,6 +32,7 @@
 #define HTL_MAGIC              "\x89HTL\r\n\x1a\n"
 #define HTL_VERSION            1u
 #define HTL_INCOMPATIBLE_KNOWN 0u /* no incompatible feature exists yet */
+#define HTL_COMPATIBLE_SITES   1u /* htl_site.flags tell sites of scopes from all others */
 #define HTL_ALIGNMENT          8u
 #define HTL_MAX_RECORD         (64u << 20) /* a longer `length` is damage, not data */
 #define HTL_UNKNOWN            UINT64_MAX  /* "not counted", for figures where 0 means zero */
@@ -94,7 +95,8 @@ struct htl_module {
     uint16_t path_length;     /* bytes, without a NUL */
     uint64_t load_bias;       /* run-time address minus address in the file */
     uint64_t start, end;      /* run-time extent of its loaded segments */
-    /* then: build-id bytes, path bytes ("[vdso]" for the kernel's) */
+    /* then: build-id bytes, path bytes ("[vdso]" for the kernel's), and to the end of the payload
+     * the soname, where it has one */
 };
 _Static_assert(sizeof(struct htl_module) == 40, "module layout");
 
@@ -135,11 +137,13 @@ struct htl_stack {
 };
 _Static_assert(sizeof(struct htl_stack) == 16, "stack layout");
 
+#define HTL_SITE_EXPLICIT 0x01u /* the tag is that of a scope, not found by a rule or by default */
+
 struct htl_site {
     uint32_t id;
     uint32_t stack; /* htl_stack.id */
     uint32_t tag;   /* htl_tag.id: the effective tag */
-    uint32_t flags; /* 0 for now */
+    uint32_t flags; /* HTL_SITE_* */
 };
 _Static_assert(sizeof(struct htl_site) == 16, "site layout");
 

@@ -77,12 +77,12 @@ class File:
         text = "".join(f"{key.replace('_', '-')}={value}\n" for key, value in values.items())
         return self.record(SETTINGS, text.encode())
 
-    def module(self, number, path, build_id=b"", flags=0, bias=0, generation=0):
+    def module(self, number, path, build_id=b"", flags=0, bias=0, generation=0, soname=b""):
         path = path.encode() if isinstance(path, str) else path
         return self.record(MODULE, struct.pack("<IIIHHQQQ", number, generation, flags,
                                                len(build_id),
                                                len(path), bias, bias, bias + 0x100000)
-                           + build_id + path)
+                           + build_id + path + soname)
 
     def tag(self, number, name, kind=EXPLICIT):
         name = name.encode() if isinstance(name, str) else name
@@ -95,8 +95,8 @@ class File:
         head = struct.pack("<IIII", number, flags, len(frames), 16 + extra)
         return self.record(STACK, head + body)
 
-    def site(self, number, stack, tag):
-        return self.record(SITE, struct.pack("<IIII", number, stack, tag, 0))
+    def site(self, number, stack, tag, flags=0):
+        return self.record(SITE, struct.pack("<IIII", number, stack, tag, flags))
 
     def tick(self, t, tags=(), sites=(), rss=UNKNOWN, total=None, fallback=None, foreign=(0, 0),
              overruns=0, own=0, dropped=0, truncated=0, left_out=(0, 0), flags=0, kind=TICK,
