@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "heaptally/options.h"
+#include "progress.h"
 #include "text.h"
 
 /* A STACK record's identifier; the later record of the same identifier replaces the stack. */
@@ -518,8 +519,14 @@ static struct ht_profile *load(struct ht_snapshot *snapshot, const char *name)
     p->start = header->fixed;
     p->exe = ht_clean(header->exe.data, header->exe.length);
     p->host = ht_clean(header->host.data, header->host.length);
-    while (ht_snapshot_next(snapshot, &record))
+    char *what = ht_format("reading %s", ht_base_name(p->file));
+    for (unsigned n = 0; ht_snapshot_next(snapshot, &record); n++) {
         take_record(p, &record);
+        if (n % 256 == 0)
+            ht_progress(what, record.offset, ht_snapshot_state(snapshot)->file_size);
+    }
+    ht_progress_end();
+    free(what);
     p->reading = *ht_snapshot_state(snapshot);
     ht_snapshot_close(snapshot);
     complete(p);

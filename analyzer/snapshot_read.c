@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "heaptally/crc32c.h"
+#include "checksum.h"
 #include "text.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -123,7 +123,7 @@ static char *read_header(struct ht_snapshot *s)
     s->header_bytes = ht_allocate(h->header_size);
     memcpy(s->header_bytes, p, h->header_size);
     memset(s->header_bytes + offsetof(struct htl_file_header, crc), 0, sizeof h->crc);
-    if (htl_crc32c(0, s->header_bytes, h->header_size) != h->crc)
+    if (ht_checksum(0, s->header_bytes, h->header_size) != h->crc)
         return ht_format(
             "has a damaged header, its checksum is wrong; restore it from another copy");
     s->header.exe = (struct ht_bytes){s->header_bytes + sizeof *h, h->exe_length};
@@ -326,8 +326,8 @@ static const unsigned char *next_whole(struct ht_snapshot *s, struct htl_record_
         return torn(s, "the last record is cut short");
     struct htl_record_header blank = *h;
     blank.crc = 0;
-    uint32_t crc = htl_crc32c(0, &blank, sizeof blank);
-    if (htl_crc32c(crc, p + sizeof *h, h->length) != h->crc)
+    uint32_t crc = ht_checksum(0, &blank, sizeof blank);
+    if (ht_checksum(crc, p + sizeof *h, h->length) != h->crc)
         return torn(s, "a record's checksum is wrong");
     return p + sizeof *h;
 }

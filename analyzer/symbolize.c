@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "progress.h"
 #include "text.h"
 
 /* From the C++ runtime's ABI; there is no C header for it. */
@@ -66,6 +67,7 @@ struct ht_symbolizer {
     Dwfl_Callbacks by_path, by_build_id;
     struct loaded *modules; /* in the order of first use */
     struct known_place *places;
+    bool shows_progress; /* the terminal of stderr is not that of the report */
 };
 
 /* ---- finding the file ------------------------------------------------------------------------ */
@@ -453,6 +455,9 @@ struct ht_symbolizer *ht_symbolizer_new(const char *debug_path)
 {
     struct ht_symbolizer *s = ht_allocate_zeroed(1, sizeof *s);
     elf_version(EV_CURRENT);
+    s->shows_progress = !isatty(STDOUT_FILENO);
+    if (isatty(STDERR_FILENO))
+        setenv("DEBUGINFOD_PROGRESS", "1", 0); /* a download is the longest wait of all */
     s->debug_path = ht_format("%s", debug_path ? debug_path : DEFAULT_PATH);
     s->by_path = (Dwfl_Callbacks){
         .find_debuginfo = dwfl_standard_find_debuginfo,
@@ -483,6 +488,8 @@ const struct ht_place *ht_symbolize(struct ht_symbolizer *s, const struct ht_fra
     if (!known) {
         known = ht_allocate_zeroed(1, sizeof *known);
         known->frame = *frame;
+        if (s->shows_progress)
+            ht_progress("finding names of functions", 0, 0);
         look_up(s, frame, &known->place);
         HASH_ADD(hh, s->places, frame, sizeof *frame, known);
     }
@@ -506,6 +513,7 @@ void ht_symbolizer_free(struct ht_symbolizer *s)
     struct loaded *m, *next_m;
     if (!s)
         return;
+    ht_progress_end();
     HASH_ITER(hh, s->places, place, next_place)
     {
         HASH_DEL(s->places, place);

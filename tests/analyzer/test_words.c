@@ -1,11 +1,13 @@
 /*
- * Unit tests of text.c: what people read, and what untrusted strings become.
+ * Unit tests of text.c: what people read, and what untrusted strings become; and of the checksum.
  */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum.h"
+#include "heaptally/crc32c.h"
 #include "text.h"
 
 static void expect_clean(const char *bytes, size_t length, const char *wanted)
@@ -149,6 +151,23 @@ START_TEST(growing_array)
 }
 END_TEST
 
+/* The fast way and the plain one agree, at every length and alignment, and continued. */
+START_TEST(checksums)
+{
+    unsigned char bytes[100];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(37 * i + 11);
+    ck_assert_uint_eq(ht_checksum(0, "123456789", 9), 0xe3069283);
+    for (size_t from = 0; from < 9; from++)
+        for (size_t size = 0; size < sizeof bytes - from; size++) {
+            uint32_t begun = ht_checksum(0, bytes, from);
+            ck_assert_uint_eq(begun, htl_crc32c(0, bytes, from));
+            ck_assert_uint_eq(ht_checksum(begun, bytes + from, size),
+                              htl_crc32c(begun, bytes + from, size));
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("text");
@@ -162,6 +181,7 @@ int main(void)
     tcase_add_test(all, folded_text);
     tcase_add_test(all, base_names);
     tcase_add_test(all, growing_array);
+    tcase_add_test(all, checksums);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
