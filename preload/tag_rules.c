@@ -169,24 +169,15 @@ static void put_in_batch(uint32_t frame, const struct ht_module *module)
     };
 }
 
-/* The module of a frame: as noted when it went away, else by address. */
-static const struct ht_module *module_of(uint64_t info, uint64_t key)
-{
-    if (HT_INFO_HAS_MODULE(info))
-        return ht_module(HT_INFO_MODULE(info));
-    return ht_module_of((uintptr_t)(key & (HT_ADDRESS_LIMIT - 1)));
-}
-
-static void each_new_frame(void (*visit)(uint32_t frame, const struct ht_module *module))
+static void each_new_frame(void (*visit)(uint32_t frame, uint64_t *info))
 {
     for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
             uint64_t *slot = segment->slots + (size_t)i * ht_frames.stride;
             uint64_t key = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
-            uint64_t info = __atomic_load_n(slot + 2, __ATOMIC_ACQUIRE);
-            if (key && !(info & HT_INFO_FINAL))
-                visit(segment->base + i, module_of(info, key));
+            if (key && !(__atomic_load_n(slot + 2, __ATOMIC_ACQUIRE) & HT_INFO_FINAL))
+                visit(segment->base + i, slot + 2);
         }
     }
 }
@@ -194,31 +185,45 @@ static void each_new_frame(void (*visit)(uint32_t frame, const struct ht_module 
 static bool module_missing; /* a frame is in no module that is known: its module may be new */
 static bool too_early;      /* a frame came in after the modules were looked at */
 
-/* Notes modules, so that a frame is not lost when its module goes, and sees whether any is new. */
-static void note_module(uint32_t frame, const struct ht_module *module)
+/* Notes the module of a frame by its address, or, at the second look, that it has none. The modules
+ * are held: none goes away meanwhile, and those that went away have been noted by ht_frames_kill,
+ * so that neither a successor at its address nor nothing is taken for it. */
+static void note_module(uint32_t frame, uint64_t *info)
 {
-    if (module)
-        ht_frame_info_set_module(ht_intern_slot(&ht_frames, frame) + 2, module->id);
-    else {
-        __atomic_fetch_or(ht_intern_slot(&ht_frames, frame) + 2, HT_INFO_MISSED, __ATOMIC_RELAXED);
+    uint64_t known = __atomic_load_n(info, __ATOMIC_ACQUIRE);
+    if (HT_INFO_HAS_MODULE(known))
+        return;
+    const struct ht_module *module = ht_module_of(ht_frame_pc(frame));
+    if (module) {
+        ht_frame_info_set_module(info, module->id);
+    } else if (known & HT_INFO_MISSED) {
+        describe(frame, NULL, "");
+    } else {
+        __atomic_fetch_or(info, HT_INFO_MISSED, __ATOMIC_RELAXED);
         module_missing = true;
     }
+}
+
+static void note_modules(void)
+{
+    ht_modules_hold();
+    each_new_frame(note_module);
+    ht_modules_release();
 }
 
 /* Frames stand in the table in no order: modules are taken one after the other. */
 static const struct ht_module *wanted;
 
-static void describe_if_wanted(uint32_t frame, const struct ht_module *module)
+static void describe_if_wanted(uint32_t frame, uint64_t *info)
 {
-    if (module && module != wanted && names_needed)
-        return;
-    if (!module && !(ht_intern_slot(&ht_frames, frame)[2] & HT_INFO_MISSED)) {
+    uint64_t known = __atomic_load_n(info, __ATOMIC_ACQUIRE);
+    const struct ht_module *module =
+        HT_INFO_HAS_MODULE(known) ? ht_module(HT_INFO_MODULE(known)) : NULL;
+    if (!module)
         too_early = true;
-        return;
-    }
-    if (!module || !names_needed)
+    else if (!names_needed)
         describe(frame, module, "");
-    else
+    else if (module == wanted)
         put_in_batch(frame, module);
 }
 
@@ -234,9 +239,11 @@ void ht_rules_describe_frames(void)
         return;
     module_missing = too_early = false;
     ht_modules_refresh(false);
-    each_new_frame(note_module);
-    if (module_missing)
+    note_modules();
+    if (module_missing) {
         ht_modules_refresh(true);
+        note_modules();
+    }
     wanted = NULL;
     if (!names_needed) {
         each_new_frame(describe_if_wanted);

@@ -74,12 +74,14 @@ static bool is_void(const struct ht_capture *capture)
     return __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE) != capture->mark;
 }
 
-/* Gives up on a capture: its frame may be asked for again. */
+/* Gives up on a capture. The rule that it was about is found all the same where the frame lives on:
+ * it does not depend on the copy, and a program that loads and unloads for ever, faster than its
+ * captures are worked off, would else never get to know its own frames. */
 static uint32_t discard(const struct ht_capture *capture)
 {
-    uint64_t pending = HT_RULE_PENDING;
-    __atomic_compare_exchange_n(ht_frame_rule(capture->frames[capture->frame_count - 1]), &pending,
-                                0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    uint32_t frame = capture->frames[capture->frame_count - 1];
+    if (!(ht_intern_key(&ht_frames, frame) & HT_FRAME_DEAD))
+        rule_of(frame);
     return capture->fallback;
 }
 

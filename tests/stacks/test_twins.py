@@ -46,13 +46,14 @@ class TwinsTest(harness.TallyTest):
     def plugins(self):
         return [os.path.join(harness.PROGRAMS, f"twin_plugin_{x}.so") for x in "ab"]
 
-    # Where libraries come and go this fast, many stacks cannot be found out in time.
+    # Where libraries come and go this fast, most stacks cannot be found out in time. In one visit of
+    # 16 the library waits until they can be; then the second half of the visit is known: 3.1 %.
 
     def test_libraries_at_one_address(self):
-        self.each_build("plugin", PLUGIN_ROUNDS, *self.plugins(), least_full=0.005)
+        self.each_build("plugin", PLUGIN_ROUNDS, *self.plugins(), least_full=0.025)
 
     def test_libraries_at_one_address_shared_leaf(self):
-        self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.005)
+        self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.025)
 
 
 if __name__ == "__main__":
