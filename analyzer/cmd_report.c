@@ -294,6 +294,11 @@ int ht_cmd_report(int argc, char **argv)
         ht_help_report(stdout);
         return 0;
     }
+    if (request.format->binary && !request.output && isatty(STDOUT_FILENO)) {
+        ht_complain("report --format %s: is not for a terminal; name a file with -o FILE",
+                    request.format->name);
+        return FAILURE;
+    }
     if (optind == argc) {
         char *newest = newest_file();
         fine = newest && report_on(&request, newest, false);

@@ -63,6 +63,9 @@ static void take_module(struct ht_profile *p, const struct ht_record *r)
     struct ht_module *m = ht_allocate_zeroed(1, sizeof *m), *old;
     m->id = head->id;
     m->flags = head->flags;
+    m->load_bias = head->load_bias;
+    m->start = head->start;
+    m->end = head->end;
     m->build_id_length = r->module.build_id.length;
     m->key_length = sizeof head->build_id_length + m->build_id_length + r->module.path.length;
     m->key = ht_allocate(m->key_length + 1);

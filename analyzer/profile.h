@@ -29,6 +29,8 @@ struct ht_module {
     uint32_t id;
     struct ht_module *canonical; /* itself, or the first one with the same path and build-id */
     uint32_t flags;              /* HTL_MODULE_* */
+    uint64_t load_bias;          /* where it was: run-time address minus address in the file */
+    uint64_t start, end;         /* run-time extent */
     unsigned char *build_id;
     size_t build_id_length;
     char *path;   /* as the process saw it */

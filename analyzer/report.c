@@ -15,7 +15,11 @@
 const struct ht_report_format ht_report_formats[] = {
     {"text", "for people", ht_write_text},
     {"json", "for programs; schema heaptally-report/1", ht_write_json},
-    {NULL, NULL, NULL},
+    {"pprof", "for 'go tool pprof' and its relatives", ht_write_pprof, .binary = true},
+    {"folded", "stacks for flame graph tools", ht_write_folded},
+    {"csv", "the recorded past, tick by tick", ht_write_csv},
+    {"prometheus", "the last figures, as metrics", ht_write_prometheus},
+    {NULL},
 };
 
 const struct ht_report_format *ht_report_format(const char *name)

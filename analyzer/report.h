@@ -56,6 +56,7 @@ struct ht_report_format {
     const char *name;
     const char *help;
     void (*write)(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+    bool binary; /* not for a terminal; one file gives one report */
 };
 
 /* Ends with an entry whose name is NULL. */
@@ -100,5 +101,11 @@ const char *ht_alert_kind_name(unsigned kind);
 
 void ht_write_text(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
 void ht_write_json(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+void ht_write_pprof(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+void ht_write_folded(const struct ht_report *report, const struct ht_report_style *style,
+                     FILE *out);
+void ht_write_csv(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+void ht_write_prometheus(const struct ht_report *report, const struct ht_report_style *style,
+                         FILE *out);
 
 #endif

@@ -20,7 +20,9 @@ build  uthash-dev            hash tables
 build  libdw-dev             symbols of modules
 build  libelf-dev            symbols of modules
 build  libjansson-dev        JSON
-build  zlib1g-dev            compressed debug information
+build  zlib1g-dev            compressed debug information, compressed profiles
+build  libprotobuf-c-dev     profiles for pprof
+build  protobuf-c-compiler   profiles for pprof
 build  check                 unit tests, which are built with all else
 test   binutils              nm, objdump, readelf, strip, ld.gold
 test   elfutils              eu-addr2line, eu-readelf: what our symbols are compared with
@@ -41,6 +43,7 @@ all    redis-tools           a server to run, its client and its benchmark
 all    libjemalloc2          allocator beneath
 all    libtcmalloc-minimal4  allocator beneath
 all    libmimalloc2.0        allocator beneath
+all    golang-go             go tool pprof: what its profiles are read with
 all    valgrind              instructions of the benchmark
 '
 
