@@ -13,13 +13,13 @@
 #include "text.h"
 
 const struct ht_report_format ht_report_formats[] = {
-    {"text", "for people", ht_write_text},
-    {"json", "for programs; schema heaptally-report/1", ht_write_json},
-    {"pprof", "for 'go tool pprof' and its relatives", ht_write_pprof, .binary = true},
-    {"folded", "stacks for flame graph tools", ht_write_folded},
-    {"csv", "the recorded past, tick by tick", ht_write_csv},
-    {"prometheus", "the last figures, as metrics", ht_write_prometheus},
-    {NULL},
+    {"text", "for people", ht_write_text, false},
+    {"json", "for programs; schema heaptally-report/1", ht_write_json, false},
+    {"pprof", "for 'go tool pprof' and its relatives", ht_write_pprof, true},
+    {"folded", "stacks for flame graph tools", ht_write_folded, false},
+    {"csv", "the recorded past, tick by tick", ht_write_csv, false},
+    {"prometheus", "the last figures, as metrics", ht_write_prometheus, false},
+    {NULL, NULL, NULL, false},
 };
 
 const struct ht_report_format *ht_report_format(const char *name)
