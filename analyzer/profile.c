@@ -285,6 +285,8 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
         p->quality.left_out_bytes += tick->left_out_bytes;
     }
     p->quality.sites_are_exact = all_sites || (p->quality.sites_are_exact && !tick->left_out_sites);
+    if (!p->has_tick)
+        p->first_tick_ns = since_start(p, tick->monotonic_ns);
     p->last = *tick;
     p->has_tick = true;
     note_time(p, tick->monotonic_ns);
@@ -581,6 +583,7 @@ static void free_tag_list(struct ht_tag **tags, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct ht_tag *tag = tags[i];
+        free(tag->verdict);
         free(tag->name);
         free(tag->past.points);
         free(tag->thinned.points);

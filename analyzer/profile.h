@@ -78,6 +78,7 @@ struct ht_tag {
     struct htl_tag_figures latest;
     uint64_t live_bytes, live_blocks, peak_bytes;
     struct htl_figures then[HT_MOMENTS]; /* as of its sites */
+    struct ht_verdict *verdict; /* once it was asked for, see verdict.h */
     struct ht_past past;    /* of each tick in which it changed; before the first, from HISTORY */
     struct ht_past thinned; /* the last HISTORY record, until the profile is complete */
     struct ht_site **sites; /* by live bytes, then by allocated bytes, both falling */
@@ -113,7 +114,8 @@ struct ht_profile {
     double duration_s; /* from the start of counting to the last record with a time */
 
     bool has_tick;
-    struct htl_tick last; /* the last TICK or SNAPSHOT */
+    uint64_t first_tick_ns; /* since the start of counting; older points stand for longer spans */
+    struct htl_tick last;   /* the last TICK or SNAPSHOT */
     bool has_end;
     struct htl_end end;
     struct ht_read_state reading;
