@@ -233,7 +233,7 @@ class Run(driver.Case):
                              (["--stacks=deep", TRUE], ["deep"]),
                              (["--tag", "name", TRUE], ["name", "NAME=PATTERN"]),
                              (["--tag-skip", "libx", TRUE], ["lib:GLOB"]),
-                             (["--threshold=1MB", TRUE], ["--threshold"]),
+                             (["--threshold=much", TRUE], ["--threshold", "500MB"]),
                              (["--output=", TRUE], ["--output"]),
                              (["--no-children=1", TRUE], ["--no-children"]),
                              (["--tag-file", "/nonexistent/f", TRUE], ["/nonexistent/f"]),
