@@ -227,8 +227,8 @@ static void take_tag_figures(struct ht_profile *p, const struct htl_tick *tick,
     tag->latest = *figures;
     ht_past_add(&tag->past, &(struct htl_history_point){
                                 .t_ns = since_start(p, tick->monotonic_ns),
-                                .low_bytes = figures->low_bytes < now ? figures->low_bytes : now,
-                                .high_bytes = now,
+                                .low_bytes = figures->low_bytes,
+                                .high_bytes = now > figures->low_bytes ? now : figures->low_bytes,
                                 .allocated_bytes = f->allocated_bytes,
                                 .allocated_blocks = f->allocated_blocks,
                                 .freed_blocks = f->freed_blocks,

@@ -46,6 +46,7 @@ bool ht_aggregate_begin(void)
     folded = ht_heap_alloc(HT_PROVISIONALS * sizeof *folded, 16);
     if (!ht_sums.sites || !tag_views || !free_provisionals || !folded)
         return false;
+    ht_aggregate_tick_done();
     for (uint32_t i = 0; i < HT_PROVISIONALS; i++)
         free_provisionals[i] = HT_PROVISIONAL_BASE + HT_PROVISIONALS - 1 - i;
     free_provisional_count = HT_PROVISIONALS;
@@ -73,6 +74,7 @@ static struct ht_site_view *use_site(uint32_t site)
     ht_sums.sites[ht_sums.site_count++] = site;
     view->used = true;
     view->canonical = site;
+    view->low_bytes = view->floor_bytes = UINT64_MAX;
     return view;
 }
 
@@ -302,25 +304,51 @@ static void sum_tags(void)
         uint64_t live = ht_live_bytes(&view->now);
         if (live > view->peak_bytes)
             view->peak_bytes = live;
-        if (live < view->low_bytes)
-            view->low_bytes = live;
         if (view->now.allocated_blocks || (ht_tag(tag) && ht_tag(tag)->counted))
             view->used = true;
     }
+    uint64_t live = ht_live_bytes(&ht_sums.total);
+    if (live > ht_sums.peak_bytes)
+        ht_sums.peak_bytes = live;
 }
 
-void ht_aggregate_look(void)
+/* UINT64_MAX is "no sample yet"; `only_first` leaves the lowest of earlier samples alone. */
+static void lower(uint64_t *low, const struct htl_figures *figures, bool only_first)
+{
+    uint64_t live = ht_live_bytes(figures);
+    if (live < *low && !(only_first && *low != UINT64_MAX))
+        *low = live;
+}
+
+static void keep_lowest(enum ht_look why)
+{
+    bool only_first = why == HT_LOOK_TICK;
+    lower(&ht_sums.low_bytes, &ht_sums.total, only_first);
+    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
+        if (tag_views[tag].used)
+            lower(&tag_views[tag].low_bytes, &tag_views[tag].now, only_first);
+    for (uint32_t i = 0; i < ht_sums.site_count; i++) {
+        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        lower(&view->low_bytes, &view->now, only_first);
+    }
+}
+
+void ht_aggregate_look(enum ht_look why)
 {
     for (int tries = 0; tries < MAX_TRIES && try_look() > 0; tries++)
         ;
     sum_sites();
     sum_tags();
+    keep_lowest(why);
 }
 
 void ht_aggregate_tick_done(void)
 {
+    ht_sums.low_bytes = UINT64_MAX;
     for (uint32_t tag = 0; tag < HT_TAGS; tag++)
-        tag_views[tag].low_bytes = ht_live_bytes(&tag_views[tag].now);
+        tag_views[tag].low_bytes = UINT64_MAX;
+    for (uint32_t i = 0; i < ht_sums.site_count; i++)
+        ht_site_view(ht_sums.sites[i])->low_bytes = UINT64_MAX;
 }
 
 uint64_t ht_tag_instantiations(uint32_t tag)

@@ -26,13 +26,16 @@ struct ht_site_view {
     uint32_t tag;               /* effective tag */
     uint32_t construct;         /* tag whose instantiations its blocks are, or 0 */
     uint32_t written_tag;       /* as last written to the file, 0: never */
+    uint64_t low_bytes;         /* lowest live bytes at the samples since the last tick */
+    uint64_t floor_bytes;       /* lowest of those since the last review (detect.c) */
+    uint64_t score;             /* how it has grown lately (detect.c) */
     bool used;                  /* is in the list of sites */
     bool fallback;              /* known by return address or tag only */
 };
 
 struct ht_tag_view {
     struct htl_figures now, written;
-    uint64_t low_bytes;   /* lowest live bytes since the last tick */
+    uint64_t low_bytes;   /* lowest live bytes at the samples since the last tick */
     uint64_t peak_bytes;  /* highest at any look */
     uint64_t constructed; /* instantiations by --construct */
     uint64_t written_instantiations, written_cycles;
@@ -42,7 +45,9 @@ struct ht_tag_view {
 
 struct ht_sums {
     struct htl_figures total, fallback;
-    uint32_t *sites; /* ids in use, canonical or not */
+    uint64_t low_bytes;  /* of the total: lowest live bytes at the samples since the last tick */
+    uint64_t peak_bytes; /* of the total: highest live bytes at any look */
+    uint32_t *sites;     /* ids in use, canonical or not */
     uint32_t site_count;
 };
 extern struct ht_sums ht_sums;
@@ -53,10 +58,19 @@ bool ht_aggregate_begin(void);
 /* Works off captures, takes in new sites and finds their tags. Returns how many captures. */
 unsigned ht_aggregate_discover(void);
 
-/* Adds everything up. */
-void ht_aggregate_look(void);
+/* Why the counters are looked at. */
+enum ht_look {
+    HT_LOOK_SAMPLE, /* at a moment of chance: its live bytes count for the lowest of the tick */
+    HT_LOOK_TICK,   /* at the regular moment of a tick: they do not, unless there was no sample */
+};
 
-/* Begins a new tick: the lowest live bytes are those of now. */
+/*
+ * Adds everything up. The lowest live bytes of a tick are those of its samples: what is looked at
+ * in step with the clock turns a regular sawtooth into a slow ramp.
+ */
+void ht_aggregate_look(enum ht_look why);
+
+/* Begins a new tick: no sample of it has been taken. */
 void ht_aggregate_tick_done(void);
 
 struct ht_site_view *ht_site_view(uint32_t site);
@@ -70,6 +84,12 @@ static inline uint64_t ht_live_bytes(const struct htl_figures *figures)
 {
     uint64_t live = figures->allocated_bytes - figures->freed_bytes;
     return (int64_t)live < 0 ? 0 : live; /* a free was seen before its allocation */
+}
+
+/* A `low_bytes` of above, which is what was live at the last look where no sample was taken yet. */
+static inline uint64_t ht_lowest(uint64_t low_bytes, const struct htl_figures *now)
+{
+    return low_bytes == UINT64_MAX ? ht_live_bytes(now) : low_bytes;
 }
 
 static inline uint64_t ht_live_blocks(const struct htl_figures *figures)

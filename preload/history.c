@@ -22,25 +22,35 @@ static void merge(struct htl_history_point *into, const struct htl_history_point
 
 static void thin(struct ht_history *history)
 {
-    for (uint32_t i = 0; i < HT_HISTORY_POINTS / 2; i++) {
+    for (uint32_t i = 0; i < history->capacity / 2; i++) {
         history->points[i] = history->points[2 * i];
         merge(&history->points[i], &history->points[2 * i + 1]);
     }
-    history->count = HT_HISTORY_POINTS / 2;
+    history->count = history->capacity / 2;
     history->stride *= 2;
     history->merged = history->stride;
 }
 
-void ht_history_add(uint32_t subject, const struct htl_history_point *point)
+struct ht_history *ht_history_new(uint32_t capacity)
 {
-    struct ht_history **at = place(subject), *history = *at;
-    if (!history) {
-        history = *at = ht_heap_alloc(sizeof *history, 16);
-        if (!history)
-            return;
-        history->stride = history->merged = 1;
-    }
-    if (history->merged == history->stride && history->count == HT_HISTORY_POINTS)
+    struct ht_history *history =
+        ht_heap_alloc(sizeof *history + capacity * sizeof *history->points, 16);
+    if (!history)
+        return NULL;
+    history->capacity = capacity;
+    ht_history_clear(history);
+    return history;
+}
+
+void ht_history_clear(struct ht_history *history)
+{
+    history->count = 0;
+    history->stride = history->merged = 1;
+}
+
+void ht_history_append(struct ht_history *history, const struct htl_history_point *point)
+{
+    if (history->merged == history->stride && history->count == history->capacity)
         thin(history);
     if (history->merged < history->stride) {
         merge(&history->points[history->count - 1], point);
@@ -49,6 +59,15 @@ void ht_history_add(uint32_t subject, const struct htl_history_point *point)
     }
     history->points[history->count++] = *point;
     history->merged = 1;
+}
+
+void ht_history_add(uint32_t subject, const struct htl_history_point *point)
+{
+    struct ht_history **at = place(subject);
+    if (!*at)
+        *at = ht_history_new(HT_HISTORY_POINTS);
+    if (*at)
+        ht_history_append(*at, point);
 }
 
 const struct ht_history *ht_history(uint32_t subject)

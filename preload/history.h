@@ -13,14 +13,25 @@
 
 #include "heaptally/snapshot_format.h"
 
-#define HT_HISTORY_POINTS 512u /* even */
+#define HT_HISTORY_POINTS 512u /* of a tag or the process; even */
 
 struct ht_history {
-    uint32_t count;  /* points in use */
-    uint32_t stride; /* ticks a point stands for */
-    uint32_t merged; /* ticks in the last point */
-    struct htl_history_point points[HT_HISTORY_POINTS];
+    uint32_t count;    /* points in use */
+    uint32_t stride;   /* ticks a point stands for */
+    uint32_t merged;   /* ticks in the last point */
+    uint32_t capacity; /* points there is room for; even */
+    struct htl_history_point points[];
 };
+
+/* A new, empty series of at most `capacity` (even) points, from the internal heap; NULL without
+ * memory. */
+struct ht_history *ht_history_new(uint32_t capacity);
+
+/* Empties a series. */
+void ht_history_clear(struct ht_history *history);
+
+/* Appends one tick's point to a series. */
+void ht_history_append(struct ht_history *history, const struct htl_history_point *point);
 
 /* Appends one tick's point to the history of a tag, or of the process (HTL_HISTORY_PROCESS). */
 void ht_history_add(uint32_t subject, const struct htl_history_point *point);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "aggregate.h"
+#include "alert.h"
 #include "capture_ring.h"
 #include "fork.h"
 #include "internal_heap.h"
@@ -24,6 +25,7 @@
 #include "stack_bounds.h"
 #include "stack_cache.h"
 #include "tag_rules.h"
+#include "thresholds.h"
 #include "track.h"
 
 static enum { UNBOOTED, BOOTING, BOOTED } stage;
@@ -139,6 +141,8 @@ static void finish(void)
 static bool prepare(void)
 {
     ht_rules_begin(&ht_settings);
+    ht_thresholds_begin(&ht_settings);
+    ht_alert_begin(&ht_settings);
     ht_modules_refresh(true);
     ht_real_late();
     return ht_aggregate_begin() && ht_thread_setup() == 0 && ht_fork_setup() == 0;

@@ -13,7 +13,10 @@
 #include <unistd.h>
 
 #include "aggregate.h"
+#include "alert.h"
+#include "detect.h"
 #include "heaptally/units.h"
+#include "moment.h"
 #include "options.h"
 #include "raw_io.h"
 #include "snapshot_write.h"
@@ -113,8 +116,10 @@ static void look(uint64_t now)
 {
     uint64_t interval = ht_settings.value[HT_OPT_INTERVAL], began = ht_now_ns();
     bool tick = now >= due.tick;
-    ht_aggregate_look();
+    ht_aggregate_look(tick ? HT_LOOK_TICK : HT_LOOK_SAMPLE);
     if (tick) {
+        struct ht_moment moment = ht_moment_now();
+        ht_detect_tick(&moment);
         ht_snapshot_tick(false, 0);
         due.tick += interval;
         if (due.tick <= now) /* fell behind: ticks are not made up for */
@@ -145,9 +150,12 @@ static uint64_t next_deadline(void)
 /* The caller holds the gate. */
 static void open_file(void)
 {
-    if (!opened)
-        ht_snapshot_open();
+    if (opened)
+        return;
     opened = true;
+    struct ht_moment moment = ht_moment_now();
+    ht_detect_restart(&moment);
+    ht_snapshot_open();
 }
 
 static void *monitor_main(void *argument)
@@ -329,7 +337,7 @@ void ht_monitor_final(uint32_t end_reason)
         finished = true;
         open_file();
         ht_aggregate_discover();
-        ht_aggregate_look();
+        ht_aggregate_look(HT_LOOK_TICK);
         ht_snapshot_tick(true, end_reason);
         wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();
@@ -344,6 +352,8 @@ void ht_monitor_after_fork(void)
     started = running = finished = paused = opened = false;
     stop_requested = 0;
     ht_snapshot_forget();
+    ht_detect_forget();
+    ht_alert_forget();
 }
 
 bool ht_monitor_running(void)

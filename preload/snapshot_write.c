@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "aggregate.h"
@@ -16,6 +15,7 @@
 #include "history.h"
 #include "internal_heap.h"
 #include "module_map.h"
+#include "moment.h"
 #include "options.h"
 #include "raw_io.h"
 #include "real_alloc.h"
@@ -43,31 +43,6 @@ static struct {
 } buffer;
 
 static unsigned char *stacks_written; /* a bit for each stack id */
-
-/* ---- time and process ---------------------------------------------------------------------------
- */
-
-static uint64_t now(clockid_t clock)
-{
-    struct timespec time;
-    clock_gettime(clock, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-uint64_t ht_now_ns(void)
-{
-    return now(CLOCK_MONOTONIC);
-}
-
-uint64_t ht_resident_bytes(void)
-{
-    char text[128];
-    unsigned long long size, resident;
-    if (ht_read_file("/proc/self/statm", text, sizeof text) <= 0 ||
-        sscanf(text, "%llu %llu", &size, &resident) != 2)
-        return HTL_UNKNOWN;
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* ---- building records ---------------------------------------------------------------------------
  */
@@ -370,7 +345,7 @@ static void put_tag_figures(uint32_t tag)
     struct htl_tag_figures figures = {
         .tag = tag,
         .figures = view->now,
-        .low_bytes = view->low_bytes,
+        .low_bytes = ht_lowest(view->low_bytes, &view->now),
         .peak_bytes = view->peak_bytes,
         .instantiations = ht_tag_instantiations(tag),
         .cycles = ht_tag_cycles(tag),
@@ -394,8 +369,8 @@ static void put_tick(bool all, uint32_t flags)
 {
     struct htl_tick tick = {
         .sequence = sequence,
-        .monotonic_ns = now(CLOCK_MONOTONIC),
-        .realtime_ns = now(CLOCK_REALTIME),
+        .monotonic_ns = ht_now_ns(),
+        .realtime_ns = ht_realtime_ns(),
         .flags = flags,
         .rss_bytes = ht_resident_bytes(),
         .total = ht_sums.total,
@@ -432,7 +407,7 @@ static void put_tick(bool all, uint32_t flags)
 
 static void put_end(uint32_t reason)
 {
-    struct htl_end end = {now(CLOCK_MONOTONIC), now(CLOCK_REALTIME), reason, 0};
+    struct htl_end end = {ht_now_ns(), ht_realtime_ns(), reason, 0};
     size_t start = begin_record(HTL_END);
     put(&end, sizeof end);
     end_record(start);
@@ -543,6 +518,13 @@ static void rewrite(bool final, uint32_t end_reason)
     written(&file, error);
 }
 
+/* The samples may have seen more than there is now. */
+static uint64_t highest(const struct ht_tag_view *view)
+{
+    uint64_t live = ht_live_bytes(&view->now), low = ht_lowest(view->low_bytes, &view->now);
+    return live > low ? live : low;
+}
+
 static void add_to_histories(void)
 {
     uint64_t t = ht_now_ns() - start_monotonic_ns, resident = ht_resident_bytes();
@@ -561,8 +543,8 @@ static void add_to_histories(void)
         const struct ht_tag_view *view = ht_tag_view(tag);
         if (!view->used)
             continue;
-        point.low_bytes = view->low_bytes;
-        point.high_bytes = ht_live_bytes(&view->now);
+        point.low_bytes = ht_lowest(view->low_bytes, &view->now);
+        point.high_bytes = highest(view);
         point.allocated_bytes = view->now.allocated_bytes;
         point.allocated_blocks = view->now.allocated_blocks;
         point.freed_blocks = view->now.freed_blocks;
@@ -580,8 +562,8 @@ void ht_snapshot_begin(void)
 
 bool ht_snapshot_open(void)
 {
-    start_realtime_ns = now(CLOCK_REALTIME);
-    start_monotonic_ns = now(CLOCK_MONOTONIC);
+    start_realtime_ns = ht_realtime_ns();
+    start_monotonic_ns = ht_now_ns();
     sequence = dropped_ticks = 0;
     if (!stacks_written && !(stacks_written = ht_heap_alloc(STACK_LIMIT / 8 + 1, 16)))
         return false;

@@ -41,9 +41,4 @@ void ht_snapshot_forget(void);
 /* Path of the file, "" without one. */
 const char *ht_snapshot_path(void);
 
-/* Resident bytes of the process, HTL_UNKNOWN where it cannot be read. */
-uint64_t ht_resident_bytes(void);
-
-uint64_t ht_now_ns(void); /* CLOCK_MONOTONIC */
-
 #endif

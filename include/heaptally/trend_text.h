@@ -29,7 +29,7 @@ static inline void ht_text_put(struct ht_text *text, const char *words)
     *text->at = 0;
 }
 
-/* A number with `decimals` (0 .. 3) places, rounded; magnitudes from 2^62 on are "very many". */
+/* A number with `decimals` (0 .. 6) places, rounded; magnitudes from 2^62 on are "very many". */
 static inline void ht_text_number(struct ht_text *text, double number, unsigned decimals)
 {
     char digits[32], *at = digits + sizeof digits - 1;

@@ -90,13 +90,13 @@ START_TEST(reader_never_sees_figures_fall)
     ht_aggregate_discover();
     start(threads);
     while (running) {
-        ht_aggregate_look();
+        ht_aggregate_look(HT_LOOK_SAMPLE);
         check_monotonic(last);
         looks++;
     }
     for (unsigned t = 0; t < THREADS; t++)
         pthread_join(threads[t], NULL);
-    ht_aggregate_look();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
     check_monotonic(last);
     uint64_t allocated = 0, freed = 0, freed_bytes = 0;
     for (unsigned s = 0; s < SITES; s++) {
@@ -119,7 +119,7 @@ START_TEST(moved_blocks_let_no_figure_fall)
     ht_aggregate_discover();
     ht_count_shared(sites[0], HT_ALLOCATED_BYTES, 70);
     ht_count_move(sites[0], sites[1], 70);
-    ht_aggregate_look();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
     const struct htl_figures *from = &ht_site_view(sites[0])->now;
     const struct htl_figures *to = &ht_site_view(sites[1])->now;
     ck_assert_uint_eq(from->allocated_blocks, 1);
@@ -142,14 +142,14 @@ START_TEST(eviction_cut_short_by_a_fork)
     pthread_join(thread, NULL);
     struct ht_thread *other = ht_threads == ht_self ? ht_threads->next : ht_threads;
     ht_aggregate_discover();
-    ht_aggregate_look();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
     uint64_t before = ht_sums.total.allocated_blocks;
     other->sequence++;
     ht_total(sites[3])->started++;
     ck_assert(ht_thread_after_fork());
     ck_assert_uint_eq(other->taken, 0);
     ht_count_shared(sites[3], HT_ALLOCATED_BYTES, 5);
-    ht_aggregate_look();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
     ck_assert_uint_eq(ht_sums.total.allocated_blocks, before + 1);
     ck_assert(!ht_thread_after_fork());
 }
