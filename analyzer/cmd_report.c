@@ -13,6 +13,7 @@
 #include "command.h"
 #include "heaptally/units.h"
 #include "report.h"
+#include "retag.h"
 #include "text.h"
 
 enum { FAILURE = 2, STANDARD_WIDTH = 100 };
@@ -22,11 +23,24 @@ struct request {
     const char *output; /* NULL: stdout */
     const char *debug_path;
     struct ht_selection selection;
+    struct ht_retagging *rules; /* NULL: tags are as they were */
     FILE *out; /* opened with the first report, so that nothing is lost for want of an input */
     size_t written;
 };
 
-enum { VIEW = 256, SINCE, ONLY_TAG, FUNCTION, MODULE, MIN, TOP };
+enum {
+    VIEW = 256,
+    SINCE,
+    ONLY_TAG,
+    FUNCTION,
+    MODULE,
+    MIN,
+    TOP,
+    TAG,
+    TAG_FILE,
+    TAG_SKIP,
+    CONSTRUCT
+};
 
 static const struct option options[] = {
     {"format", required_argument, NULL, 'f'},
@@ -39,6 +53,10 @@ static const struct option options[] = {
     {"module", required_argument, NULL, MODULE},
     {"min", required_argument, NULL, MIN},
     {"top", required_argument, NULL, TOP},
+    {"tag", required_argument, NULL, TAG},
+    {"tag-file", required_argument, NULL, TAG_FILE},
+    {"tag-skip", required_argument, NULL, TAG_SKIP},
+    {"construct", required_argument, NULL, CONSTRUCT},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -69,6 +87,9 @@ void ht_help_report(FILE *out)
           "  --module GLOB       call sites that pass through a matching library or program\n"
           "  --min SIZE          call sites of at least this size in the view\n"
           "  --top N             the N largest call sites of each controller\n\n"
+          "Tags assigned afresh, by the stacks in the file; these rules replace those of the run:\n"
+          "  --tag NAME=PATTERN, --tag-file FILE, --tag-skip lib:GLOB, --construct NAME=PATTERN\n"
+          "                      as for heaptally run; what a scope was open for stays with it\n\n"
           "Exit status: 0, or 2 where the command line is wrong or a file cannot be read.\n",
           out);
 }
@@ -106,6 +127,21 @@ static bool open_output(struct request *request)
     return request->out;
 }
 
+/* Assigns tags afresh, and says what stands in the way of doing so exactly. */
+static void retag(struct ht_profile *profile, struct ht_symbolizer *symbolizer,
+                  const struct ht_retagging *rules)
+{
+    struct ht_retagged result = ht_retag(profile, symbolizer, rules);
+    if (result.nameless_frames > 0)
+        ht_complain("%s: %s lie in files that were not found: rules on functions pass them by; see "
+                    "--debug-path",
+                    profile->file, ht_counted(result.nameless_frames, "frame"));
+    if (result.unlisted_bytes > 0)
+        ht_complain("%s: %s live are of call sites that the file had not listed when it ended; "
+                    "they are in no tag now",
+                    profile->file, ht_counted(result.unlisted_bytes, "byte"));
+}
+
 /* Writes the report on one file; false after a message. */
 static bool report_on(struct request *request, const char *path, bool several)
 {
@@ -123,6 +159,8 @@ static bool report_on(struct request *request, const char *path, bool several)
     struct ht_report report;
     struct ht_symbolizer *symbolizer = ht_symbolizer_new(request->debug_path);
     struct ht_report_style style = style_for(request->out);
+    if (request->rules)
+        retag(profile, symbolizer, request->rules);
     ht_report_make(profile, symbolizer, &report);
     ht_report_select(&report, &request->selection);
     if (several && request->format == ht_report_formats)
@@ -232,6 +270,17 @@ static bool take_selection(struct ht_selection *selection, int option, const cha
     }
 }
 
+/* Takes a rule; false after a message. */
+static bool take_rule(struct request *request, int option, const char *value)
+{
+    if (!request->rules)
+        request->rules = ht_retagging_new();
+    return (option == TAG        ? ht_retagging_tag
+            : option == TAG_FILE ? ht_retagging_file
+            : option == TAG_SKIP ? ht_retagging_skip
+                                 : ht_retagging_construct)(request->rules, "report", value);
+}
+
 /* Takes the options; false after a message. */
 static bool take_options(int argc, char **argv, struct request *request, bool *help)
 {
@@ -261,6 +310,13 @@ static bool take_options(int argc, char **argv, struct request *request, bool *h
         case MIN:
         case TOP:
             if (!take_selection(&request->selection, option, optarg))
+                return false;
+            break;
+        case TAG:
+        case TAG_FILE:
+        case TAG_SKIP:
+        case CONSTRUCT:
+            if (!take_rule(request, option, optarg))
                 return false;
             break;
         default:
@@ -308,5 +364,6 @@ int ht_cmd_report(int argc, char **argv)
         fine &= report_on(&request, argv[i], argc - optind > 1);
     fine &= close_output(&request);
     ht_selection_clear(&request.selection);
+    ht_retagging_free(request.rules);
     return fine ? 0 : FAILURE;
 }

@@ -103,6 +103,21 @@ static void add_up(struct pass *pass)
     }
 }
 
+/* The file knows nothing of tags that were assigned afresh: theirs are the figures of their sites.
+ */
+static void add_up_retagged(struct ht_profile *p)
+{
+    for (size_t i = 0; i < p->tag_count; i++) {
+        struct ht_tag *tag = p->tags[i];
+        if (!tag->retagged)
+            continue;
+        memset(tag->then, 0, sizeof tag->then);
+        for (size_t k = 0; k < tag->site_count; k++)
+            for (enum ht_moment m = 0; m < HT_MOMENTS; m++)
+                add(&tag->then[m], &tag->sites[k]->then[m]);
+    }
+}
+
 static void forget(struct ht_profile *p)
 {
     struct ht_site *site, *next;
@@ -142,6 +157,7 @@ bool ht_look_back(struct ht_profile *p, uint64_t baseline_ns, struct ht_look_bac
             take_tick(&pass, &record);
     ht_snapshot_close(snapshot);
     add_up(&pass);
+    add_up_retagged(p);
     if (!same)
         *error = ht_format("was replaced by another file meanwhile; try again");
     return same;

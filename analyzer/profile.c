@@ -287,6 +287,7 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
     p->quality.sites_are_exact = all_sites || (p->quality.sites_are_exact && !tick->left_out_sites);
     if (!p->has_tick)
         p->first_tick_ns = since_start(p, tick->monotonic_ns);
+    p->ticks_left_out += tick->left_out_sites > 0;
     p->last = *tick;
     p->has_tick = true;
     note_time(p, tick->monotonic_ns);
@@ -662,7 +663,8 @@ struct ht_site *ht_profile_site(const struct ht_profile *p, uint32_t id)
 {
     const struct ht_named_site *named;
     HASH_FIND(hh, p->named_sites, &id, sizeof id, named);
-    return named ? named->site : NULL;
+    struct ht_site *site = named ? named->site : NULL;
+    return site && site->joined ? site->joined : site;
 }
 
 const char *ht_profile_setting(const struct ht_profile *p, const char *key)

@@ -67,14 +67,16 @@ struct ht_site {
     uint64_t live_bytes, live_blocks;
     struct ht_past past; /* while it was among the top sites: HISTORY, then ticks that list it */
     struct htl_figures then[HT_MOMENTS]; /* 0 until they were looked for, see look_back.h */
-    UT_hash_handle by_owner;             /* key: stack and tag, which stand side by side */
+    struct ht_site *joined; /* what it became a part of by re-tagging; NULL: it stands for itself */
+    UT_hash_handle by_owner; /* key: stack and tag, which stand side by side */
 };
 
 struct ht_tag {
     uint32_t id;
     enum htl_tag_kind kind;
     char *name;
-    bool listed; /* a tick has given figures; else all are 0 or unknown */
+    bool retagged; /* its sites are not those that the file gives it, see retag.h */
+    bool listed;   /* a tick has given figures; else all are 0 or unknown */
     struct htl_tag_figures latest;
     uint64_t live_bytes, live_blocks, peak_bytes;
     struct htl_figures then[HT_MOMENTS]; /* as of its sites */
@@ -131,7 +133,8 @@ struct ht_profile {
     struct ht_tag **retired_tags; /* those that re-tagging left without anything */
     size_t retired_count;
     size_t tag_count, site_count;
-    uint64_t listings; /* SNAPSHOT records so far */
+    uint64_t listings;       /* SNAPSHOT records so far */
+    uint64_t ticks_left_out; /* that did not list all sites that had changed */
     struct ht_alert *alerts;
     size_t alert_count;
     struct ht_setting *settings;

@@ -507,6 +507,14 @@ const struct ht_module *ht_symbolizer_problem(const struct ht_symbolizer *s, siz
     return NULL;
 }
 
+struct Dwfl_Module *ht_symbolizer_file(struct ht_symbolizer *s, const struct ht_module *module,
+                                       uint64_t *bias)
+{
+    struct loaded *m = load(s, module);
+    *bias = m->bias;
+    return m->dwfl_module;
+}
+
 void ht_symbolizer_free(struct ht_symbolizer *s)
 {
     struct known_place *place, *next_place;

@@ -49,6 +49,13 @@ const struct ht_place *ht_symbolize(struct ht_symbolizer *symbolizer, const stru
 const struct ht_module *ht_symbolizer_problem(const struct ht_symbolizer *symbolizer, size_t i,
                                               const char **why);
 
+/*
+ * The file of a module, for others to look into, and in `*bias` what is to be added to offsets in
+ * it; NULL where none could be used. The symbolizer's.
+ */
+struct Dwfl_Module *ht_symbolizer_file(struct ht_symbolizer *symbolizer,
+                                       const struct ht_module *module, uint64_t *bias);
+
 void ht_symbolizer_free(struct ht_symbolizer *symbolizer);
 
 #endif
