@@ -26,6 +26,8 @@
  *     HEAPTALLY_SCOPE(name) { ... }                the block's allocations belong to `name`
  *     HEAPTALLY_CONSTRUCT(name) { ... }            the same, and counts one instantiation
  *     heaptally_begin(name), heaptally_end(token)  a scope where a block in braces does not fit
+ *     HEAPTALLY_NO_ALLOC(name) { ... }             every allocation in the block is reported
+ *     heaptally_no_alloc_begin(name), heaptally_no_alloc_end(token)    the same without braces
  *     heaptally_track_instantiation(name, pointer) counts one instantiation that exists already
  *     heaptally_cycle(name)                        counts one cycle
  *     heaptally_active()                           1 where heaptally is loaded, else 0
@@ -49,9 +51,10 @@
  * that happen before the real-time part of the program begins.
  *
  * Threads. Everything here may be called on any thread at any time. A scope belongs to the thread
- * that opened it: other threads, those started inside it too, are not in it. A coroutine or fiber
- * must not be switched while a scope is open (no co_await, no swapcontext), since the tag would
- * stay with the thread.
+ * that opened it: other threads, those started inside it too, are not in it. So does a region
+ * without allocations (HEAPTALLY_NO_ALLOC), in which a signal handler is that strikes there. A
+ * coroutine or fiber must not be switched while a scope is open (no co_await, no swapcontext),
+ * since the tag would stay with the thread.
  *
  * Errors. None are reported, errno is kept, and nothing here makes a program fail.
  *
@@ -66,7 +69,7 @@
 
 #include <stdint.h>
 
-/* What heaptally_begin returns: the tag that was in force. Only heaptally_end makes use of it. */
+/* What heaptally_begin returns: the scope that was in force. Only heaptally_end makes use of it. */
 typedef uint32_t heaptally_token;
 
 /*
@@ -85,7 +88,7 @@ typedef uint32_t heaptally_token;
  * always returns (any other build knows), and clang dislikes the remembered tag in a C function
  * that is inline without being static (it is harmless there).
  */
-#define HEAPTALLY_SCOPE(name) HEAPTALLY_BLOCK_(heaptally_begin(name))
+#define HEAPTALLY_SCOPE(name) HEAPTALLY_BLOCK_(heaptally_end, heaptally_begin(name))
 
 /*
  * HEAPTALLY_CONSTRUCT(name) statement-or-block
@@ -93,7 +96,8 @@ typedef uint32_t heaptally_token;
  * The same, and counts one instantiation of `name`: on entry, so that a constructor that fails and
  * leaks what it had allocated is in the count that its leak is divided by.
  */
-#define HEAPTALLY_CONSTRUCT(name) HEAPTALLY_BLOCK_(heaptally_begin_construct_(HEAPTALLY_TAG_(name)))
+#define HEAPTALLY_CONSTRUCT(name)                                                                  \
+    HEAPTALLY_BLOCK_(heaptally_end, heaptally_begin_construct_(HEAPTALLY_TAG_(name)))
 
 /*
  * heaptally_token heaptally_begin(const char *name)
@@ -103,6 +107,34 @@ typedef uint32_t heaptally_token;
  * once.
  */
 #define heaptally_begin(name) heaptally_enter_(HEAPTALLY_TAG_(name))
+
+/*
+ * HEAPTALLY_NO_ALLOC(name) statement-or-block
+ *
+ * For code that must not allocate, the loop of a real-time thread: every allocation in the block,
+ * however deep in the calls, is a *violation* of the region `name`. It is made as ever; heaptally
+ * counts it and keeps its stack, raises one alert for the region at its first violation, and lists
+ * all of them in its reports, on which `heaptally check` can set a limit. malloc and its kin count,
+ * realloc whatever it does, and C++ operators; free does not.
+ *
+ * Regions and scopes nest in either order and know nothing of each other: a block that is allocated
+ * in a region belongs to whom it would belong without. Of regions in each other the innermost is
+ * violated. A region of no name, NULL or "", is none: in a region it exempts a part of the code.
+ *
+ * A region ends as a scope does, see HEAPTALLY_SCOPE for what may be written in it. Its cost is
+ * that of a scope; a scope that is opened inside a region looks the pair up, some 20 ns.
+ */
+#define HEAPTALLY_NO_ALLOC(name)                                                                   \
+    HEAPTALLY_BLOCK_(heaptally_no_alloc_end, heaptally_no_alloc_begin(name))
+
+/*
+ * heaptally_token heaptally_no_alloc_begin(const char *name)
+ *
+ * Opens a region without allocations on the calling thread, to be closed by heaptally_no_alloc_end
+ * with the token it returns, on the same thread, innermost scope or region first. A macro; `name`
+ * is evaluated once.
+ */
+#define heaptally_no_alloc_begin(name) heaptally_no_alloc_enter_(HEAPTALLY_TAG_(name))
 
 /*
  * void heaptally_track_instantiation(const char *name, const void *pointer)
@@ -140,8 +172,8 @@ typedef uint32_t heaptally_token;
 /*
  * The way to the preload.
  *
- * Six functions, defined by heaptally's preload and by nobody else. Never call them by name: use
- * what is above. Ids of tags never change and are never reused within a process; 0 is no tag.
+ * These functions are defined by heaptally's preload and by nobody else. Never call them by name:
+ * use what is above. Ids of tags never change and are never reused within a process; 0 is no tag.
  */
 #ifdef __cplusplus
 extern "C" {
@@ -153,6 +185,8 @@ void heaptally_v1_leave(uint32_t previous);  /* closes it: restores what enter r
 void heaptally_v1_constructed(uint32_t tag); /* one instantiation more */
 void heaptally_v1_cycle(uint32_t tag);       /* one cycle more */
 void heaptally_v1_adopt(uint32_t tag, const void *block); /* one more; the block becomes tag's */
+uint32_t heaptally_v1_no_alloc_enter(uint32_t region);    /* `region`: the id of its name */
+void heaptally_v1_no_alloc_leave(uint32_t previous);      /* what no_alloc_enter returned */
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
@@ -201,6 +235,8 @@ HEAPTALLY_FIND_(leave)
 HEAPTALLY_FIND_(constructed)
 HEAPTALLY_FIND_(cycle)
 HEAPTALLY_FIND_(adopt)
+HEAPTALLY_FIND_(no_alloc_enter)
+HEAPTALLY_FIND_(no_alloc_leave)
 
 /*
  * The id of `name`, or 0. `cache` is NULL, or a word that starts as 0 and serves this one name:
@@ -226,6 +262,12 @@ HEAPTALLY_INLINE_ heaptally_token heaptally_enter_(uint32_t tag) HEAPTALLY_NOEXC
 {
     __typeof__(&heaptally_v1_enter) enter = heaptally_find_enter_();
     return enter ? enter(tag) : 0;
+}
+
+HEAPTALLY_INLINE_ heaptally_token heaptally_no_alloc_enter_(uint32_t region) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_no_alloc_enter) enter = heaptally_find_no_alloc_enter_();
+    return enter ? enter(region) : 0;
 }
 
 HEAPTALLY_INLINE_ heaptally_token heaptally_begin_construct_(uint32_t tag) HEAPTALLY_NOEXCEPT_
@@ -264,6 +306,15 @@ HEAPTALLY_INLINE_ void heaptally_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
         leave(token);
 }
 
+/* Closes the region whose heaptally_no_alloc_begin returned `token`, just as heaptally_end closes a
+ * scope. */
+HEAPTALLY_INLINE_ void heaptally_no_alloc_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
+{
+    __typeof__(&heaptally_v1_no_alloc_leave) leave = heaptally_find_no_alloc_leave_();
+    if (leave)
+        leave(token);
+}
+
 /*
  * 1 if heaptally is loaded into this process, so that the calls above reach it; else 0. The answer
  * never changes while the process runs, in a forked child neither: a heaptally that has gone
@@ -289,28 +340,29 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
                    }))
 
 /*
- * One statement that runs the statement after it once, inside a guard.
+ * One statement that runs the statement after it once, inside a guard, which gives `token` to the
+ * function `close`.
  *
  * The switch jumps over `while (0)` to the for, which declares the guard and would run for ever;
  * its step jumps to `while (0)`, out of the guard and done. So a compiler sees that the body runs
  * exactly once (no false "may be uninitialised" after it, as a loop condition would give), and
  * there is no `if` that an `else` after the body could fall to.
  */
-#define HEAPTALLY_BLOCK_(token)       HEAPTALLY_BLOCK_AT_(token, __COUNTER__)
-#define HEAPTALLY_BLOCK_AT_(token, n) HEAPTALLY_BLOCK_NAMED_(token, n)
+#define HEAPTALLY_BLOCK_(close, token)       HEAPTALLY_BLOCK_AT_(close, token, __COUNTER__)
+#define HEAPTALLY_BLOCK_AT_(close, token, n) HEAPTALLY_BLOCK_NAMED_(close, token, n)
 /* clang-format off */
-#define HEAPTALLY_BLOCK_NAMED_(token, n)                                                           \
+#define HEAPTALLY_BLOCK_NAMED_(close, token, n)                                                    \
     switch (0)                                                                                     \
     heaptally_done_##n##_:                                                                         \
         while (0)                                                                                  \
         default:                                                                                   \
-            for (HEAPTALLY_GUARD_(heaptally_guard_##n##_, token);;                                 \
+            for (HEAPTALLY_GUARD_(close, heaptally_guard_##n##_, token);;                          \
                  __extension__({ goto heaptally_done_##n##_; }))
 /* clang-format on */
 
 #ifdef __cplusplus
 
-class heaptally_guard_
+template <void (*close)(heaptally_token)> class heaptally_guard_
 {
   public:
     explicit heaptally_guard_(heaptally_token outer) noexcept : outer_(outer)
@@ -318,7 +370,7 @@ class heaptally_guard_
     }
     ~heaptally_guard_()
     {
-        heaptally_end(outer_);
+        close(outer_);
     }
     heaptally_guard_(const heaptally_guard_ &) = delete;
     heaptally_guard_ &operator=(const heaptally_guard_ &) = delete;
@@ -327,17 +379,22 @@ class heaptally_guard_
     heaptally_token outer_;
 };
 
-#define HEAPTALLY_GUARD_(guard, token) ::heaptally_guard_ guard(token)
+#define HEAPTALLY_GUARD_(close, guard, token) ::heaptally_guard_<::close> guard(token)
 
 #else
 
-static inline void heaptally_close_(heaptally_token *outer)
+static inline void heaptally_end_at_(heaptally_token *outer)
 {
     heaptally_end(*outer);
 }
 
-#define HEAPTALLY_GUARD_(guard, token)                                                             \
-    heaptally_token guard __attribute__((__cleanup__(heaptally_close_), __unused__)) = (token)
+static inline void heaptally_no_alloc_end_at_(heaptally_token *outer)
+{
+    heaptally_no_alloc_end(*outer);
+}
+
+#define HEAPTALLY_GUARD_(close, guard, token)                                                      \
+    heaptally_token guard __attribute__((__cleanup__(close##_at_), __unused__)) = (token)
 
 #endif
 #pragma GCC visibility pop
@@ -355,6 +412,11 @@ HEAPTALLY_INLINE_ void heaptally_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
     (void)token;
 }
 
+HEAPTALLY_INLINE_ void heaptally_no_alloc_end(heaptally_token token) HEAPTALLY_NOEXCEPT_
+{
+    (void)token;
+}
+
 HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 {
     return 0;
@@ -363,10 +425,11 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 #define HEAPTALLY_TAG_(name)            heaptally_nothing_(name)
 #define heaptally_enter_(tag)           (tag)
 #define heaptally_begin_construct_(tag) (tag)
+#define heaptally_no_alloc_enter_(tag)  (tag)
 #define heaptally_adopt_(tag, pointer)  ((void)(tag), (void)heaptally_nothing_(pointer))
 #define heaptally_cycle_(tag)           ((void)(tag))
 /* clang-format off */
-#define HEAPTALLY_BLOCK_(token)                                                                    \
+#define HEAPTALLY_BLOCK_(close, token)                                                             \
     switch ((void)(token), 0)                                                                      \
         while (0)                                                                                  \
         default:

@@ -78,10 +78,17 @@ static struct ht_site_view *use_site(uint32_t site)
     return view;
 }
 
+/* Whose the allocations of a site are, and which promise they broke. */
+static void take_scope(struct ht_site_view *view, uint32_t scope, uint32_t stack)
+{
+    view->tag = ht_scope_owner(scope) ? ht_scope_owner(scope) : ht_rules_tag(stack);
+    view->region = ht_scope_region(scope);
+}
+
 /* False where it is too early: the site is so new that its frames are not described. */
 static bool use_stack_site(uint32_t site)
 {
-    uint32_t stack = ht_site_stack(site), tag = ht_site_tag(site);
+    uint32_t stack = ht_site_stack(site);
     uint32_t first = ht_intern(&ht_sites, ht_intern_key(&ht_sites, site), false);
     if (!ht_rules_described(stack) || (first < site && !use_stack_site(first)))
         return false;
@@ -91,7 +98,7 @@ static bool use_stack_site(uint32_t site)
     if (first < site) /* the key has two ids: the earlier one stands for both */
         view->canonical = first;
     view->fallback = ht_stack_root(stack) == HT_STACK_FALLBACK;
-    view->tag = tag ? tag : ht_rules_tag(stack);
+    take_scope(view, ht_site_tag(site), stack);
     view->construct = ht_rules_construct(stack);
     return true;
 }
@@ -109,7 +116,7 @@ static void use_tag_sites(void)
         if (!view)
             continue;
         view->fallback = true;
-        view->tag = tag ? tag : ht_rules_tag(HT_STACK_TAG_ONLY);
+        take_scope(view, tag, HT_STACK_TAG_ONLY);
     }
 }
 
@@ -287,6 +294,7 @@ static void sum_tags(void)
     for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
         memset(&tag_views[tag].now, 0, sizeof tag_views[tag].now);
         tag_views[tag].constructed = 0;
+        tag_views[tag].forbidden_blocks = tag_views[tag].forbidden_bytes = 0;
     }
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         const struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
@@ -296,6 +304,8 @@ static void sum_tags(void)
         add_figures(&ht_sums.total, &view->now);
         add_figures(&tag_views[view->tag].now, &view->now);
         tag_views[view->construct].constructed += view->now.allocated_blocks;
+        tag_views[view->region].forbidden_blocks += view->now.allocated_blocks;
+        tag_views[view->region].forbidden_bytes += view->now.allocated_bytes;
         if (view->fallback)
             add_figures(&ht_sums.fallback, &view->now);
     }

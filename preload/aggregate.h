@@ -24,6 +24,7 @@ struct ht_site_view {
     uint32_t finished;          /* of the total, when the look began */
     uint32_t canonical;         /* where the figures go; itself for most */
     uint32_t tag;               /* effective tag */
+    uint32_t region;            /* no-allocation region that it was in, or 0 */
     uint32_t construct;         /* tag whose instantiations its blocks are, or 0 */
     uint32_t written_tag;       /* as last written to the file, 0: never */
     uint64_t low_bytes;         /* lowest live bytes at the samples since the last tick */
@@ -39,6 +40,9 @@ struct ht_tag_view {
     uint64_t peak_bytes;  /* highest at any look */
     uint64_t constructed; /* instantiations by --construct */
     uint64_t written_instantiations, written_cycles;
+    /* Of the no-allocation region of this name: what was allocated in it. */
+    uint64_t forbidden_blocks, forbidden_bytes;
+    uint64_t written_forbidden_blocks;
     bool used;  /* had figures or counts at some time */
     bool named; /* the file has its name */
 };

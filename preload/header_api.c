@@ -1,5 +1,6 @@
 /*
- * What include/heaptally.h calls: scopes, instantiations, cycles. See there for the contracts.
+ * What include/heaptally.h calls: scopes, regions, instantiations, cycles. See there for the
+ * contracts.
  */
 #include <stdint.h>
 #include <string.h>
@@ -32,7 +33,7 @@ EXPORT uint32_t heaptally_v1_enter(uint32_t tag)
     if (!thread)
         return 0;
     uint32_t previous = thread->tag;
-    thread->tag = tag < HT_TAGS ? tag : 0;
+    thread->tag = ht_scope_with_owner(previous, tag < HT_TAGS ? ht_scope_owner(tag) : 0);
     return previous;
 }
 
@@ -42,6 +43,23 @@ EXPORT void heaptally_v1_leave(uint32_t previous)
     struct ht_thread *thread = own_state();
     if (thread)
         thread->tag = previous < HT_TAGS ? previous : 0;
+}
+
+EXPORT uint32_t heaptally_v1_no_alloc_enter(uint32_t region);
+EXPORT uint32_t heaptally_v1_no_alloc_enter(uint32_t region)
+{
+    struct ht_thread *thread = own_state();
+    if (!thread)
+        return 0;
+    uint32_t previous = thread->tag;
+    thread->tag = ht_scope_intern(ht_scope_owner(previous), region < HT_TAGS ? region : 0);
+    return previous;
+}
+
+EXPORT void heaptally_v1_no_alloc_leave(uint32_t previous);
+EXPORT void heaptally_v1_no_alloc_leave(uint32_t previous)
+{
+    heaptally_v1_leave(previous);
 }
 
 EXPORT void heaptally_v1_constructed(uint32_t tag);

@@ -1,6 +1,7 @@
 /*
- * Sites: (stack, explicit tag), the unit that is counted. The tag is 0 where no scope was open;
- * the monitor then finds the tag by rule or by default (tag_rules.h).
+ * Sites: (stack, scope), the unit that is counted. A scope is an explicit tag, and a no-allocation
+ * region where one is open (tag.h); it is 0 where neither is. Where it has no tag the monitor finds
+ * one by rule or by default (tag_rules.h).
  *
  * Where the table, or the tables behind it, are full, the allocation is counted under its tag
  * alone, whose id is a site id too: pressure costs detail, never count.

@@ -237,11 +237,34 @@ static void put_site(uint32_t site)
     put_stack(stack);
     put_tag(view->tag);
     struct htl_site record = {.id = site, .stack = stack, .tag = view->tag};
-    record.flags = ht_site_tag(site) ? HTL_SITE_EXPLICIT : 0;
+    record.flags = ht_scope_owner(ht_site_tag(site)) ? HTL_SITE_EXPLICIT : 0;
+    record.region = (uint16_t)view->region;
     size_t start = begin_record(HTL_SITE);
     put(&record, sizeof record);
     end_record(start);
     view->written_tag = view->tag;
+}
+
+/* What regions without allocations came to, where that is new. */
+static void put_regions(void)
+{
+    for (uint32_t region = 1; region < HT_TAGS; region++) {
+        struct ht_tag_view *view = ht_tag_view(region);
+        const struct ht_tag_entry *entry = ht_tag(region);
+        if (!entry || view->forbidden_blocks == view->written_forbidden_blocks)
+            continue;
+        struct htl_region record = {
+            .id = (uint16_t)region,
+            .name_length = entry->length,
+            .allocations = view->forbidden_blocks,
+            .bytes = view->forbidden_bytes,
+        };
+        size_t start = begin_record(HTL_REGION);
+        put(&record, sizeof record);
+        put(entry->name, entry->length);
+        end_record(start);
+        view->written_forbidden_blocks = view->forbidden_blocks;
+    }
 }
 
 /* After this everything is written anew. */
@@ -250,8 +273,10 @@ static void forget_dictionary(void)
     struct ht_module *module;
     for (uint32_t id = 0; (module = ht_module(id)); id++)
         module->written = false;
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
+    for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
         ht_tag_view(tag)->named = false;
+        ht_tag_view(tag)->written_forbidden_blocks = 0;
+    }
     memset(stacks_written, 0, STACK_LIMIT / 8 + 1);
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
@@ -273,13 +298,13 @@ static uint64_t distance(uint64_t a, uint64_t b)
 }
 
 /* How much the file is behind on a site: by live bytes first, so that what grows slowly under much
- * traffic comes up in the end. */
+ * traffic comes up in the end; where nothing was to be allocated, all traffic counts as much. */
 static uint64_t behind(uint32_t site)
 {
     const struct ht_site_view *view = ht_site_view(site);
     uint64_t live = distance(ht_live_bytes(&view->now), ht_live_bytes(&view->written));
     uint64_t traffic = view->now.allocated_bytes - view->written.allocated_bytes;
-    return live * 64 + traffic;
+    return live * 64 + traffic * (view->region ? 64 : 1);
 }
 
 static int by_distance(const void *a, const void *b)
@@ -388,6 +413,7 @@ static void put_tick(bool all, uint32_t flags)
     for (uint32_t tag = 1; tag < HT_TAGS; tag++)
         if (ht_tag_view(tag)->used && (all || tag_changed(tag)))
             tags[tick.tag_count++] = tag;
+    put_regions();
     choose_sites(all, &tick);
     tick.site_count = chosen_count;
     for (uint32_t i = 0; i < tick.tag_count; i++)

@@ -10,6 +10,7 @@
 #define MAX_TAGS_USED (HT_TAGS - HT_TAGS / 8) /* beyond, probing would become slow */
 
 static struct ht_tag_entry *entries; /* HT_TAGS of them */
+struct ht_scope ht_scopes[HT_TAGS];
 static _Atomic uint32_t used;
 static uint32_t other;
 
@@ -47,9 +48,10 @@ static bool becomes_ready(struct ht_tag_entry *entry)
     return false;
 }
 
-/* Signals wait while the entry is half written. */
+/* Signals wait while the entry is half written. `scope`: what the id will stand for, NULL for
+ * itself. */
 static bool claim(struct ht_tag_entry *entry, const char *name, size_t length, uint32_t hash,
-                  uint16_t kind)
+                  uint16_t kind, const struct ht_scope *scope)
 {
     uint32_t empty = 0;
     sigset_t all, before;
@@ -62,11 +64,37 @@ static bool claim(struct ht_tag_entry *entry, const char *name, size_t length, u
         entry->kind = kind;
         entry->length = (uint16_t)length;
         memcpy(entry->name, name, length);
+        uint16_t id = (uint16_t)(entry - entries);
+        ht_scopes[id] = scope ? *scope : (struct ht_scope){.owner = id};
         __atomic_store_n(&entry->state, 2, __ATOMIC_RELEASE);
         used++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return claimed;
+}
+
+/* The id of an entry, made where there is none; `full` where there is no place for it. */
+static uint32_t intern(const char *name, size_t length, uint16_t kind, const struct ht_scope *scope,
+                       uint32_t full)
+{
+    uint32_t hash = hash_of(name, length), index = hash % HT_TAGS;
+    for (unsigned probe = 0; probe < HT_TAGS; probe++, index = (index + 1) % HT_TAGS) {
+        if (index == 0)
+            continue;
+        struct ht_tag_entry *entry = &entries[index];
+        if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 0) {
+            if (used >= MAX_TAGS_USED) {
+                __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
+                return full;
+            }
+            if (claim(entry, name, length, hash, kind, scope))
+                return index;
+        }
+        if (becomes_ready(entry) && entry->hash == hash && entry->length == length &&
+            memcmp(entry->name, name, length) == 0)
+            return index;
+    }
+    return full;
 }
 
 uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
@@ -79,24 +107,17 @@ uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
         while (length > HT_TAG_NAME_MAX - 3 && ((unsigned char)name[length] & 0xc0) == 0x80)
             length--;
     }
-    uint32_t hash = hash_of(name, length), index = hash % HT_TAGS;
-    for (unsigned probe = 0; probe < HT_TAGS; probe++, index = (index + 1) % HT_TAGS) {
-        if (index == 0)
-            continue;
-        struct ht_tag_entry *entry = &entries[index];
-        if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 0) {
-            if (used >= MAX_TAGS_USED) {
-                __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
-                return other;
-            }
-            if (claim(entry, name, length, hash, kind))
-                return index;
-        }
-        if (becomes_ready(entry) && entry->hash == hash && entry->length == length &&
-            memcmp(entry->name, name, length) == 0)
-            return index;
-    }
-    return other;
+    return intern(name, length, kind, NULL, other);
+}
+
+uint32_t ht_scope_intern(uint32_t owner, uint32_t region)
+{
+    if (!entries || region == 0)
+        return owner;
+    const struct ht_scope scope = {(uint16_t)owner, (uint16_t)region};
+    char key[1 + sizeof scope] = ""; /* no name begins with a zero byte */
+    memcpy(key + 1, &scope, sizeof scope);
+    return intern(key, sizeof key, 0, &scope, owner);
 }
 
 struct ht_tag_entry *ht_tag(uint32_t id)

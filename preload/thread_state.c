@@ -102,7 +102,6 @@ static bool begin(void)
         return false;
     }
     thread->tag = 0;
-    thread->forbidden = 0;
     thread->farewells = 0;
     thread->stack_low = thread->stack_high = 0;
     thread->wants_bounds = false;

@@ -60,10 +60,10 @@ struct ht_cell {
 _Static_assert(sizeof(struct ht_cell) == 40, "20 KB of cells a thread");
 
 struct ht_thread {
-    uint32_t busy;      /* enum ht_busy, or 0 */
-    uint32_t tag;       /* innermost open scope, 0 for none */
-    uint32_t sequence;  /* odd while a cell is being moved to the totals */
-    uint32_t forbidden; /* depth of open no-allocation scopes */
+    uint32_t busy;     /* enum ht_busy, or 0 */
+    uint32_t tag;      /* innermost open scope, 0 for none; see tag.h for what it stands for */
+    uint32_t sequence; /* odd while a cell is being moved to the totals */
+    uint32_t unused;
 
     /* Remembered stacks, see stack_cache.h. */
     uint32_t *memo_index; /* 2^(32 - memo_shift) positions in `memo` */

@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tag.h"
+
 uint32_t ht_slow;
 
 static void add(uint64_t *counter, uint64_t value)
@@ -20,13 +22,13 @@ void ht_track_stranger(void *p)
 }
 
 /* The innermost scope of the calling thread, whatever it is busy with. */
-static uint32_t open_tag(void)
+static uint32_t open_scope(void)
 {
     const struct ht_thread *thread = ht_self;
     return thread->busy <= HT_COUNTING ? thread->tag : 0;
 }
 
-/* Counts an allocation under an explicit tag (0: none): in the thread's cells with its whole stack,
+/* Counts an allocation in a scope (0: none): in the thread's cells with its whole stack,
  * or, where the thread is busy, in the shared totals with the immediate return address. */
 static uint32_t count_allocated(size_t size, ht_entry entry, uint32_t tag)
 {
@@ -66,7 +68,7 @@ void ht_track_failed(uint32_t site, size_t size)
 void ht_track_allocated(void *p, size_t size, ht_entry entry)
 {
     if (ht_block_usable(p) >= size + HT_SEAL_SIZE)
-        ht_seal_write(p, size, count_allocated(size, entry, open_tag()));
+        ht_seal_write(p, size, count_allocated(size, entry, open_scope()));
 }
 
 bool ht_track_taken(void *p, struct ht_block *block)
@@ -94,12 +96,14 @@ void ht_track_put_back(void *p, const struct ht_block *block)
     ht_seal_write(p, block->size, block->site);
 }
 
-/* The explicit tag that a block carries, also while its stack waits to be unwound. */
+/* The explicit tag that a block carries, also while its stack waits to be unwound. The region that
+ * it was allocated in is no property of the block: it was that allocation's. */
 static uint32_t explicit_tag(uint32_t site)
 {
-    if (ht_site_is_provisional(site))
-        return ht_provisional_tags[site - HT_PROVISIONAL_BASE] & ~HT_PROVISIONAL_USED;
-    return ht_site_tag(site);
+    uint32_t scope = ht_site_is_provisional(site)
+                         ? ht_provisional_tags[site - HT_PROVISIONAL_BASE] & ~HT_PROVISIONAL_USED
+                         : ht_site_tag(site);
+    return ht_scope_owner(scope);
 }
 
 void ht_track_gone(const struct ht_block *old)
@@ -112,8 +116,10 @@ void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry
     count_freed(old);
     if ((ht_slow & HT_SLOW_DORMANT) || ht_block_usable(p) < size + HT_SEAL_SIZE)
         return;
-    uint32_t open = open_tag();
-    ht_seal_write(p, size, count_allocated(size, entry, open ? open : explicit_tag(old->site)));
+    uint32_t scope = open_scope();
+    if (ht_scope_owner(scope) == 0)
+        scope = ht_scope_with_owner(scope, explicit_tag(old->site));
+    ht_seal_write(p, size, count_allocated(size, entry, scope));
 }
 
 /* Whether the 8 bytes at `address` can be read. The kernel is asked: it reads the signal set before

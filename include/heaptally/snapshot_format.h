@@ -67,6 +67,7 @@ enum htl_record_type {
     HTL_HISTORY = 8,  /* struct htl_history: thinned past of one tag or of the process */
     HTL_ALERT = 9,    /* struct htl_alert */
     HTL_END = 10,     /* struct htl_end: written in good order, nothing follows */
+    HTL_REGION = 11,  /* struct htl_region: comes again whenever its figures have risen */
 };
 
 #define HTL_RECORD_REQUIRED 0x0001u /* a reader that does not know the type must stop here */
@@ -137,15 +138,30 @@ struct htl_stack {
 };
 _Static_assert(sizeof(struct htl_stack) == 16, "stack layout");
 
-#define HTL_SITE_EXPLICIT 0x01u /* the tag is that of a scope, not found by a rule or by default */
+#define HTL_SITE_EXPLICIT 0x01u /* the tag is that of a scope, not found by a rule or by default   \
+                                 */
 
 struct htl_site {
     uint32_t id;
-    uint32_t stack; /* htl_stack.id */
-    uint32_t tag;   /* htl_tag.id: the effective tag */
-    uint32_t flags; /* HTL_SITE_* */
+    uint32_t stack;  /* htl_stack.id */
+    uint32_t tag;    /* htl_tag.id: the effective tag */
+    uint16_t flags;  /* HTL_SITE_* */
+    uint16_t region; /* htl_region.id whose promise every allocation here broke, 0 for none */
 };
 _Static_assert(sizeof(struct htl_site) == 16, "site layout");
+
+/*
+ * A region in which the program promised to allocate nothing, and how often it did: figures of all
+ * sites of the region, listed or not. A file without the record had no such region, or no
+ * allocation in one.
+ */
+struct htl_region {
+    uint16_t id;                 /* not 0; of its own kind, no htl_tag.id */
+    uint16_t name_length;        /* bytes of UTF-8, 1..127, follow this struct */
+    uint32_t flags;              /* 0 for now */
+    uint64_t allocations, bytes; /* monotonic, as htl_figures */
+};
+_Static_assert(sizeof(struct htl_region) == 24, "region layout");
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
