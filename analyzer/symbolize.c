@@ -18,16 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "demangle.h"
 #include "progress.h"
 #include "text.h"
 
-/* From the C++ runtime's ABI; there is no C header for it. */
-extern char *__cxa_demangle(const char *mangled, char *buffer, size_t *length, int *status);
-
 #define MODULE_BASE  0x10000000u
 #define DEFAULT_PATH ":.debug:/usr/lib/debug"
-
-enum { LONGEST_MANGLED = 8192 }; /* names are untrusted, and the demangler recurses */
 
 struct symbol {
     GElf_Addr address, size;
@@ -225,17 +221,6 @@ static struct loaded *load(struct ht_symbolizer *s, const struct ht_module *modu
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static char *demangled(const char *name)
-{
-    int status = -1;
-    char *text = NULL;
-    if (name[0] == '_' && name[1] == 'Z' && strlen(name) <= LONGEST_MANGLED)
-        text = __cxa_demangle(name, NULL, NULL, &status);
-    char *clean = ht_clean(text ? text : name, strlen(text ? text : name));
-    free(text);
-    return clean;
-}
-
 static char *die_name(Dwarf_Die *die)
 {
     Dwarf_Attribute attribute;
@@ -245,7 +230,7 @@ static char *die_name(Dwarf_Die *die)
         name = dwarf_formstring(&attribute);
     if (!name)
         name = dwarf_diename(die);
-    return name ? demangled(name) : NULL;
+    return name ? ht_demangle(name) : NULL;
 }
 
 static int by_address(const void *a, const void *b)
@@ -412,6 +397,20 @@ static void add_functions(struct ht_place *place, Dwarf_Die *unit, Dwarf_Die *sc
     }
 }
 
+/*
+ * Where the functions of a unit are described: in the unit itself, or in its .dwo file, of which
+ * what the module holds is but the skeleton.
+ */
+static Dwarf_Die described_in(const Dwarf_Die *unit)
+{
+    Dwarf_Die split = {0};
+    uint8_t type = 0;
+    if (dwarf_cu_info(unit->cu, NULL, &type, NULL, &split, NULL, NULL, NULL) == 0 &&
+        type == DW_UT_skeleton && split.addr)
+        return split;
+    return *unit;
+}
+
 static void from_dwarf(struct loaded *m, Dwarf_Addr address, struct ht_place *place)
 {
     Dwarf_Addr bias;
@@ -422,6 +421,7 @@ static void from_dwarf(struct loaded *m, Dwarf_Addr address, struct ht_place *pl
     int number = 0;
     if (line && dwarf_lineno(line, &number) == 0)
         set_source(&place->functions[0], dwarf_linesrc(line, NULL, NULL), number);
+    unit = described_in(&unit);
     /*
      * The scopes around an address change to those of the definition at an inlined function: only
      * the innermost one is taken, and from it the way out through the code as it lies.
@@ -442,7 +442,7 @@ static void from_symbols(struct loaded *m, GElf_Addr address, struct ht_function
     const struct symbol *symbol = symbol_at(m, address);
     if (!symbol)
         return;
-    char *name = demangled(symbol->name);
+    char *name = ht_demangle(symbol->name);
     function->approximate = address - symbol->address >= symbol->size;
     function->name = function->approximate ? ht_format("%s+?", name) : name;
     if (function->approximate)

@@ -19,6 +19,7 @@ build  libunwind-dev         call stacks
 build  uthash-dev            hash tables
 build  libdw-dev             symbols of modules
 build  libelf-dev            symbols of modules
+build  libiberty-dev         names of C++ and Rust
 build  libjansson-dev        JSON
 build  zlib1g-dev            compressed debug information, compressed profiles
 build  libprotobuf-c-dev     profiles for pprof
@@ -38,6 +39,7 @@ all    clang-format          layout of the sources
 all    gdb                   which thread unwinds
 all    libcap2-bin           setcap: programs that must be refused
 all    libdebuginfod1        symbols from servers
+all    dwz                   debug information that two files share
 all    libc6-dbg             line numbers in the C library
 all    redis-tools           a server to run, its client and its benchmark
 all    libjemalloc2          allocator beneath

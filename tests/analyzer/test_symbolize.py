@@ -77,6 +77,21 @@ int main(int argc, char **)
 }
 """
 
+RUST_SOURCE = r"""
+mod history {
+    pub struct Line<T> { pub items: Vec<T> }
+    impl<T: Clone> Line<T> {
+        #[inline(never)]
+        pub fn push(&mut self, item: &T) { self.items.push(item.clone()); }
+    }
+}
+fn main() {
+    let mut line = history::Line { items: Vec::new() };
+    for i in 0..std::env::args().count() { line.push(&(i as u64)); }
+    std::process::exit((line.items.len() == 0) as i32);
+}
+"""
+
 VARIANTS = (
     ("gcc -O2", "gcc", "c", ["-g", "-O2"]),
     ("gcc -O0 no-pie", "gcc", "c", ["-g", "-O0", "-no-pie"]),
@@ -203,6 +218,64 @@ class Symbolize(driver.Case):
         ours, _ = self.frames(plain, offsets)
         self.assertEqual(ours, self.frames(table, offsets)[0])
         self.assertTrue(all(place != "??:0" for stack in ours for _, place in stack))
+
+    def test_split_dwarf(self):
+        """Debug information in .dwo files: the same answers as without; and function names where
+        they are gone."""
+        for flags in (["-gdwarf-5"], ["-gdwarf-4"]):
+            with self.subTest(flags):
+                flags = ["-g", "-O2", *flags]
+                whole = self.compile("g++", "cpp", flags, "whole")
+                split = self.compile("g++", "cpp", [*flags, "-gsplit-dwarf"], "split")
+                self.assertEqual(functions(whole), functions(split))
+                offsets = [a for start, size in functions(whole).values()
+                           for a in range(start + 1, start + size)]
+                expected, _ = self.frames(whole, offsets)
+                ours, quality = self.frames(split, offsets)
+                self.assertEqual((ours, quality["modules_without_symbols"]), (expected, []))
+                for name in os.listdir(self.dir):
+                    if name.endswith(".dwo"):
+                        os.unlink(self.path(name))
+                ours, _ = self.frames(split, offsets)
+                # The symbol of the part that is rarely run has a name of its own.
+                self.assertEqual([stack[-1][0].removesuffix(".cold") for stack in ours],
+                                 [stack[-1][0] for stack in expected])
+
+    def test_rust(self):
+        """Both manglings of Rust, without the hash; with debug information and from symbols."""
+        need("rustc")
+        with open(self.path("source.rs"), "w", encoding="ascii") as out:
+            out.write(RUST_SOURCE)
+        for mangling, name in (("legacy", "source::history::Line<T>::push"),
+                               ("v0", "<source::history::Line<u64>>::push")):
+            for debug in ("2", "0"):
+                with self.subTest(f"{mangling}, debug level {debug}"):
+                    path = self.path(f"rust-{mangling}-{debug}")
+                    # Compilers differ in which of the two they still call stable.
+                    run("env", "RUSTC_BOOTSTRAP=1", "rustc", "-Zunstable-options", "-O", f"-Cdebuginfo={debug}",
+                        "--edition=2021", "-o", path, f"-Csymbol-mangling-version={mangling}",
+                        "-Clink-arg=-Wl,--build-id=sha1", self.path("source.rs"))
+                    listing = run("nm", "-S", "--defined-only", path)
+                    start, size = re.search(r"^(\w+) (\w+) . _\S*7history\S*4push", listing,
+                                            re.MULTILINE).groups()
+                    offsets = range(int(start, 16) + 1, int(start, 16) + int(size, 16))
+                    stacks, _ = self.frames(path, offsets)
+                    self.assertEqual({stack[-1][0] for stack in stacks}, {name})
+                    if debug == "2":
+                        self.assertTrue(any(len(stack) > 1 for stack in stacks))
+                        self.assertFalse([f for stack in stacks for f in stack
+                                          if re.search(r"17h[0-9a-f]{16}|^_R|^_ZN", f[0])])
+
+    def test_shared_debug_information(self):
+        """What dwz moves to a file of its own, by .gnu_debugaltlink: the same answers."""
+        need("dwz")
+        first, second = (self.compile("g++", "cpp", ["-g", "-O2"], n) for n in ("one", "two"))
+        offsets = [a for start, size in functions(first).values()
+                   for a in range(start + 1, start + size)]
+        expected, _ = self.frames(first, offsets)
+        run("dwz", "-m", self.path("common"), first, second)
+        self.assertGreater(os.path.getsize(self.path("common")), 0)
+        self.assertEqual(self.frames(first, offsets)[0], expected)
 
     def test_return_address_behind_the_call(self):
         """A call that is the last instruction of its line is blamed, not the line after it."""

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "checksum.h"
+#include "demangle.h"
 #include "heaptally/crc32c.h"
 #include "text.h"
 
@@ -168,6 +169,43 @@ START_TEST(checksums)
 }
 END_TEST
 
+START_TEST(names_of_languages)
+{
+    static const char *const names[][2] = {
+        {"history_push", "history_push"},
+        {"_start", "_start"},
+        {"_Z3foov", "foo()"},
+        {"_Znonsense", "_Znonsense"},
+        {"_ZN4plan7History4pushEi", "plan::History::push(int)"},
+        {"_ZNSt6vectorIiSaIiEE9push_backERKi",
+         "std::vector<int, std::allocator<int> >::push_back(int const&)"},
+        {"_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"},
+        {"_ZN38_$LT$T$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE",
+         "<T as core::fmt::Debug>::fmt"},
+        {"_RNvCs1234_7mycrate3foo", "mycrate::foo"},
+        {"_RINvNtC3std3mem8align_ofjEC3foo", "std::mem::align_of::<usize>"},
+        {"_ZN1a\x1b[31mE", "_ZN1a" BAD "[31mE"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *name = ht_demangle(names[i][0]);
+        ck_assert_str_eq(name, names[i][1]);
+        free(name);
+    }
+    /* What only nests, deeper than any compiler does. */
+    for (size_t length = 1000; length < 100000; length *= 10) {
+        char *deep = malloc(length + 1);
+        memset(deep, 'P', length);
+        memcpy(deep, "_Z1fPPP", 5);
+        deep[length - 1] = 'i';
+        deep[length] = '\0';
+        char *name = ht_demangle(deep);
+        ck_assert_uint_gt(strlen(name), 0);
+        free(name);
+        free(deep);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("text");
@@ -182,6 +220,7 @@ int main(void)
     tcase_add_test(all, base_names);
     tcase_add_test(all, growing_array);
     tcase_add_test(all, checksums);
+    tcase_add_test(all, names_of_languages);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
