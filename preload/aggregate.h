@@ -28,8 +28,9 @@ struct ht_site_view {
     uint32_t construct;         /* tag whose instantiations its blocks are, or 0 */
     uint32_t written_tag;       /* as last written to the file, 0: never */
     uint64_t low_bytes;         /* lowest live bytes at the samples since the last tick */
-    uint64_t floor_bytes;       /* lowest of those since the last review (detect.c) */
-    uint64_t score;             /* how it has grown lately (detect.c) */
+    uint64_t floor_bytes;       /* top_sites.c: lowest of those since the last review */
+    uint64_t last_floor_bytes;  /* top_sites.c: the same of the review before */
+    uint64_t score;             /* top_sites.c: how it has grown lately */
     bool used;                  /* is in the list of sites */
     bool fallback;              /* known by return address or tag only */
 };

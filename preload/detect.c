@@ -95,16 +95,20 @@ static void keep_from_falling(uint64_t *count, uint64_t before)
         *count = before;
 }
 
-static void feed(uint32_t subject, struct ht_trend_sample *sample)
+void ht_detect_push(struct ht_trend *trend, struct ht_trend_sample *sample)
 {
-    struct ht_trend *trend = trend_of(subject);
-    if (!trend)
-        return;
     if (trend->samples) {
         keep_from_falling(&sample->allocated_bytes, trend->last.allocated_bytes);
         keep_from_falling(&sample->instantiations, trend->last.instantiations);
     }
     ht_trend_push(trend, sample);
+}
+
+static void feed(uint32_t subject, struct ht_trend_sample *sample)
+{
+    struct ht_trend *trend = trend_of(subject);
+    if (trend)
+        ht_detect_push(trend, sample);
 }
 
 static void feed_process(const struct ht_moment *moment)
@@ -185,6 +189,11 @@ void ht_detect_tick(const struct ht_moment *moment)
     for (uint32_t tag = 1; tag < HT_TAGS; tag++)
         if (ht_tag_view(tag)->used)
             feed_tag(tag, moment);
+}
+
+void ht_detect_note_resident(const struct ht_moment *moment)
+{
+    last.rss_bytes = moment->rss_bytes;
 }
 
 const struct ht_moment *ht_detect_last_tick(void)

@@ -46,6 +46,9 @@ void ht_detect_reset_baseline(const struct ht_moment *moment);
 /* Feeds one tick. The figures have just been looked at. */
 void ht_detect_tick(const struct ht_moment *moment);
 
+/* Takes resident memory as it is now, between two ticks; no trend is fed. */
+void ht_detect_note_resident(const struct ht_moment *moment);
+
 /* When ht_detect_tick was last called, and with what resident memory. */
 const struct ht_moment *ht_detect_last_tick(void);
 
@@ -59,6 +62,9 @@ uint64_t ht_detect_baseline(uint32_t subject);
 /* Fills all of `*out`, as of the last tick. For a tag that was never fed the verdict is
  * inconclusive. Half a microsecond, and now and then some file reads for the limits. */
 void ht_detect_judge(uint32_t subject, struct ht_judgement *out);
+
+/* ht_trend_push, of a sample of counters that are being raised meanwhile. */
+void ht_detect_push(struct ht_trend *trend, struct ht_trend_sample *sample);
 
 /* The settings that every trend of this process is made with. */
 struct ht_trend_settings ht_detect_settings(void);

@@ -70,6 +70,13 @@ void ht_history_add(uint32_t subject, const struct htl_history_point *point)
         ht_history_append(*at, point);
 }
 
+void ht_history_forget(void)
+{
+    for (uint32_t i = 0; i <= HT_TAGS; i++)
+        if (histories[i])
+            ht_history_clear(histories[i]);
+}
+
 const struct ht_history *ht_history(uint32_t subject)
 {
     return *place(subject);

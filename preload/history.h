@@ -41,6 +41,9 @@ void ht_history_add(uint32_t subject, const struct htl_history_point *point);
 uint32_t ht_history_thinned(const struct ht_history *history, uint32_t step,
                             struct htl_history_point *out);
 
+/* Empties all of them. */
+void ht_history_forget(void);
+
 /* The history of a tag or the process, or NULL where nothing was ever added. */
 const struct ht_history *ht_history(uint32_t subject);
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "aggregate.h"
-#include "alert.h"
+#include "alert_sinks.h"
 #include "capture_ring.h"
 #include "fork.h"
 #include "internal_heap.h"
@@ -143,6 +143,7 @@ static bool prepare(void)
     ht_rules_begin(&ht_settings);
     ht_thresholds_begin(&ht_settings);
     ht_alert_begin(&ht_settings);
+    ht_alert_sinks_name_file(ht_snapshot_path());
     ht_modules_refresh(true);
     ht_real_late();
     return ht_aggregate_begin() && ht_thread_setup() == 0 && ht_fork_setup() == 0;

@@ -14,6 +14,7 @@
 
 #include "aggregate.h"
 #include "alert.h"
+#include "conditions.h"
 #include "detect.h"
 #include "heaptally/units.h"
 #include "moment.h"
@@ -22,6 +23,7 @@
 #include "snapshot_write.h"
 #include "stack_bounds.h"
 #include "thread_state.h"
+#include "top_sites.h"
 #include "unwind.h"
 
 #define STACK_BYTES   ((size_t)128 << 10)
@@ -120,6 +122,8 @@ static void look(uint64_t now)
     if (tick) {
         struct ht_moment moment = ht_moment_now();
         ht_detect_tick(&moment);
+        ht_top_sites_tick(&moment);
+        ht_conditions_tick(&moment);
         ht_snapshot_tick(false, 0);
         due.tick += interval;
         if (due.tick <= now) /* fell behind: ticks are not made up for */
@@ -155,6 +159,7 @@ static void open_file(void)
     opened = true;
     struct ht_moment moment = ht_moment_now();
     ht_detect_restart(&moment);
+    ht_conditions_restart(&moment);
     ht_snapshot_open();
 }
 

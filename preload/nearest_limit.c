@@ -181,8 +181,24 @@ static struct ht_limit of_machine(const char *root)
     return (struct ht_limit){HT_LIMIT_AVAILABLE, value_of(text, "MemAvailable:") * 1024};
 }
 
+struct ht_limit ht_limit_of(enum ht_limit_kind kind, const char *root)
+{
+    switch (kind) {
+    case HT_LIMIT_CGROUP:
+        return of_groups(root);
+    case HT_LIMIT_ADDRESS_SPACE:
+        return of_address_space(root);
+    case HT_LIMIT_AVAILABLE:
+        return of_machine(root);
+    default:
+        return (struct ht_limit){0};
+    }
+}
+
 struct ht_limit ht_limit_of_system(const char *root)
 {
-    struct ht_limit nearest = ht_limit_nearer(of_groups(root), of_address_space(root));
-    return ht_limit_nearer(nearest, of_machine(root));
+    struct ht_limit nearest = {0};
+    for (unsigned kind = 0; kind < HT_LIMIT_KINDS; kind++)
+        nearest = ht_limit_nearer(nearest, ht_limit_of((enum ht_limit_kind)kind, root));
+    return nearest;
 }

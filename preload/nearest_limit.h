@@ -29,6 +29,10 @@ struct ht_limit {
 
 const char *ht_limit_name(enum ht_limit_kind kind);
 
+/* One of the limits that the system sets (not the threshold): HT_LIMIT_NONE where it is not set, or
+ * cannot be read. `root` as below. */
+struct ht_limit ht_limit_of(enum ht_limit_kind kind, const char *root);
+
 /* The least of the limits that the system sets. `root` is put before every path ("" outside of
  * tests). HT_LIMIT_NONE where there is none that can be read. */
 struct ht_limit ht_limit_of_system(const char *root);

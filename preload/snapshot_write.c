@@ -10,17 +10,20 @@
 #include <unistd.h>
 
 #include "aggregate.h"
+#include "alert.h"
 #include "frame_info.h"
 #include "heaptally/crc32c.h"
 #include "history.h"
 #include "internal_heap.h"
 #include "module_map.h"
 #include "moment.h"
+#include "nearest_limit.h"
 #include "options.h"
 #include "raw_io.h"
 #include "real_alloc.h"
 #include "site_table.h"
 #include "snapshot_file.h"
+#include "top_sites.h"
 
 #define BUFFER_FIRST   ((size_t)64 << 10)
 #define MAX_TICK_SITES 64u  /* sites that one tick lists */
@@ -31,8 +34,10 @@ static struct ht_file file = {.fd = -1};
 static char start_directory[PATH_MAX]; /* what a relative name is relative to; "" where unknown */
 static uint64_t start_realtime_ns, start_monotonic_ns;
 static uint64_t sequence, dropped_ticks;
-static bool dirty;   /* written since the last sync */
-static bool failing; /* the last write failed: said once */
+static bool dirty;          /* written since the last sync */
+static bool failing;        /* the last write failed: said once */
+static bool resumed;        /* the next tick is the first after a pause of counting */
+static uint64_t alerts_put; /* number of the last alert that is in the file */
 static bool all_due; /* the file lacks what was written before: the next tick lists everything */
 
 /* The records of one write. */
@@ -128,6 +133,52 @@ static void put_header(void)
     }
 }
 
+/* What the system allows, as bytes that resident memory may come to (of the machine: may grow by),
+ * so that a report can say which limit will be met first, and when. */
+static void put_limits(void)
+{
+    static const struct {
+        enum ht_limit_kind kind;
+        const char *key;
+        bool of_growth;
+    } facts[] = {
+        {HT_LIMIT_CGROUP, "limit-cgroup", false},
+        {HT_LIMIT_ADDRESS_SPACE, "limit-address-space", false},
+        {HT_LIMIT_AVAILABLE, "memory-available", true},
+    };
+    uint64_t resident = ht_resident_bytes();
+    for (unsigned i = 0; i < sizeof facts / sizeof *facts && resident != HTL_UNKNOWN; i++) {
+        struct ht_limit limit = ht_limit_of(facts[i].kind, "");
+        char line[100];
+        if (limit.kind == HT_LIMIT_NONE)
+            continue;
+        int length =
+            snprintf(line, sizeof line, "%s=%llu\n", facts[i].key,
+                     (unsigned long long)(limit.room + (facts[i].of_growth ? 0 : resident)));
+        put(line, (size_t)length);
+    }
+}
+
+static void put_option(enum ht_option_id id)
+{
+    const char *text = ht_settings.text[id];
+    char line[100];
+    if (!text)
+        return;
+    int length = snprintf(line, sizeof line, "%s=", ht_options[id].name);
+    put(line, (size_t)length);
+    if (id == HT_OPT_THRESHOLD && ht_settings.given[id]) {
+        /* That of the process stands unless another one follows. */
+        put(ht_options[id].standard, strlen(ht_options[id].standard));
+        put(";", 1);
+    }
+    for (; *text; text++) { /* the items of a list stand on one line here */
+        char c = ht_option_is_separator(*text) ? ';' : *text;
+        put(&c, 1);
+    }
+    put("\n", 1);
+}
+
 static void put_settings(void)
 {
     size_t start = begin_record(HTL_SETTINGS);
@@ -136,18 +187,9 @@ static void put_settings(void)
                           HEAPTALLY_VERSION, ht_real.chunk_layout_known ? "glibc" : "other",
                           ht_real.bypassed);
     put(line, (size_t)length);
-    for (unsigned id = 0; id < HT_OPTION_COUNT; id++) {
-        const char *text = ht_settings.text[id];
-        if (!text)
-            continue;
-        length = snprintf(line, sizeof line, "%s=", ht_options[id].name);
-        put(line, (size_t)length);
-        for (; *text; text++) { /* the items of a list stand on one line here */
-            char c = ht_option_is_separator(*text) ? ';' : *text;
-            put(&c, 1);
-        }
-        put("\n", 1);
-    }
+    for (unsigned id = 0; id < HT_OPTION_COUNT; id++)
+        put_option((enum ht_option_id)id);
+    put_limits();
     end_record(start);
 }
 
@@ -457,6 +499,58 @@ static void put_history(uint32_t subject, uint32_t step)
     end_record(start);
 }
 
+static void put_top_histories(void)
+{
+    for (uint32_t i = 0; i < HT_TOP_SITES; i++) {
+        const struct ht_top_site *top = ht_top_site(i);
+        if (!top || !top->history || !top->history->count)
+            continue;
+        const struct ht_history *history = top->history;
+        struct htl_history record = {
+            .subject = top->site,
+            .flags = HTL_HISTORY_SITE,
+            .point_count = history->count,
+            .point_size = sizeof *history->points,
+        };
+        put_site(top->site);
+        size_t start = begin_record(HTL_HISTORY);
+        put(&record, sizeof record);
+        put(history->points, history->count * sizeof *history->points);
+        end_record(start);
+    }
+}
+
+/* Alerts with a higher number than `last` that are still kept. Those of a tick that is dropped come
+ * with the next. */
+static void put_alerts_after(uint64_t last)
+{
+    uint64_t lost = ht_alert_count() > HT_ALERTS_KEPT ? ht_alert_count() - HT_ALERTS_KEPT : 0;
+    for (uint64_t number = (last > lost ? last : lost) + 1; number <= ht_alert_count(); number++) {
+        const struct ht_alert *alert = ht_alert(number);
+        if (!alert)
+            continue;
+        struct htl_alert record = {
+            .monotonic_ns = alert->monotonic_ns,
+            .realtime_ns = alert->realtime_ns,
+            .tag = alert->tag,
+            .kind = (uint16_t)alert->kind,
+            .state = (uint8_t)alert->state,
+            .severity = (uint8_t)alert->severity,
+            .value_mb = alert->value_mb,
+            .threshold_mb = alert->threshold_mb,
+            .rss_mb = alert->rss_mb,
+            .growth_mb = alert->growth_mb,
+            .message_length = (uint32_t)strlen(alert->message),
+        };
+        if (alert->tag < HT_TAGS)
+            put_tag(alert->tag);
+        size_t start = begin_record(HTL_ALERT);
+        put(&record, sizeof record);
+        put(alert->message, record.message_length);
+        end_record(start);
+    }
+}
+
 /* By how much histories are thinned so that all of them take no more than a quarter of the file. */
 static uint32_t history_step(void)
 {
@@ -480,6 +574,7 @@ static bool written(const struct ht_file *to, int error)
     if (error == 0) {
         dirty = true;
         failing = false;
+        alerts_put = ht_alert_count();
         return true;
     }
     dropped_ticks++;
@@ -514,6 +609,8 @@ static void put_everything(bool final, uint32_t end_reason)
         put_tag(tag);
         put_history(tag, step);
     }
+    put_top_histories();
+    put_alerts_after(0);
     put_tick(true, final ? HTL_TICK_FINAL : 0);
     if (final)
         put_end(end_reason);
@@ -590,7 +687,9 @@ bool ht_snapshot_open(void)
 {
     start_realtime_ns = ht_realtime_ns();
     start_monotonic_ns = ht_now_ns();
-    sequence = dropped_ticks = 0;
+    sequence = dropped_ticks = alerts_put = 0;
+    ht_history_forget();
+    ht_top_sites_restart(start_monotonic_ns);
     if (!stacks_written && !(stacks_written = ht_heap_alloc(STACK_LIMIT / 8 + 1, 16)))
         return false;
     const char *pattern = ht_settings.text[HT_OPT_OUTPUT];
@@ -615,7 +714,11 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
     sequence++;
     add_to_histories();
     if (file.path[0]) {
-        put_tick(final || all_due, final ? HTL_TICK_FINAL : 0);
+        put_alerts_after(alerts_put);
+        if (final || ht_top_sites_are_due())
+            put_top_histories();
+        put_tick(final || all_due, (final ? HTL_TICK_FINAL : 0) | (resumed ? HTL_TICK_RESUMED : 0));
+        resumed = false;
         if (final)
             put_end(end_reason);
         if (file.size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE])
@@ -626,10 +729,17 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
     ht_aggregate_tick_done();
 }
 
+void ht_snapshot_resumed(void)
+{
+    resumed = true;
+}
+
 void ht_snapshot_all(void)
 {
     if (!file.path[0])
         return;
+    put_alerts_after(alerts_put);
+    put_top_histories();
     put_tick(true, 0);
     flush();
 }

@@ -189,7 +189,8 @@ struct htl_site_figures {
 };
 _Static_assert(sizeof(struct htl_site_figures) == 40, "site figures layout");
 
-#define HTL_TICK_FINAL 0x01u /* taken at the end of the process: nothing was counted after it */
+#define HTL_TICK_FINAL   0x01u /* taken at the end of the process: nothing was counted after it */
+#define HTL_TICK_RESUMED 0x02u /* counting had been stopped before it: no trend spans the gap */
 
 /*
  * One look at the counters. TICK lists the tags that changed since the previous tick and, of the
