@@ -31,6 +31,7 @@ struct site_past {
 struct ht_named_site {
     uint32_t id, stack, tag;
     bool scoped;      /* the tag is that of a scope */
+    uint16_t region;  /* 0 for none */
     uint64_t listing; /* how many SNAPSHOT records stand before the figures; older ones are void */
     struct htl_figures figures;
     struct site_past *past; /* NULL until something is known */
@@ -191,6 +192,30 @@ static void take_site(struct ht_profile *p, const struct ht_record *r)
     site->scoped = (p->start.compatible & HTL_COMPATIBLE_SITES)
                        ? r->site.flags & HTL_SITE_EXPLICIT
                        : tag_of(p, r->site.tag)->kind == HTL_TAG_EXPLICIT;
+    site->region = r->site.region;
+}
+
+static struct ht_region *region_of(struct ht_profile *p, uint16_t id)
+{
+    struct ht_region *region;
+    HASH_FIND(by_id, p->regions_by_id, &id, sizeof id, region);
+    if (region)
+        return region;
+    region = ht_allocate_zeroed(1, sizeof *region);
+    region->id = id;
+    HASH_ADD(by_id, p->regions_by_id, id, sizeof id, region);
+    p->regions = ht_room_for_one(p->regions, p->region_count, sizeof *p->regions);
+    p->regions[p->region_count++] = region;
+    return region;
+}
+
+static void take_region(struct ht_profile *p, const struct ht_record *r)
+{
+    struct ht_region *region = region_of(p, r->region.head.id);
+    free(region->name);
+    region->name = ht_clean(r->region.name.data, r->region.name.length);
+    region->allocations = r->region.head.allocations;
+    region->bytes = r->region.head.bytes;
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -404,7 +429,7 @@ static void take_record(struct ht_profile *p, const struct ht_record *r)
         [HTL_SETTINGS] = take_settings, [HTL_MODULE] = take_module,   [HTL_TAG] = take_tag,
         [HTL_STACK] = take_stack,       [HTL_SITE] = take_site,       [HTL_TICK] = take_tick,
         [HTL_SNAPSHOT] = take_tick,     [HTL_HISTORY] = take_history, [HTL_ALERT] = take_alert,
-        [HTL_END] = take_end,
+        [HTL_END] = take_end,           [HTL_REGION] = take_region,
     };
     takers[r->type](p, r);
 }
@@ -432,6 +457,15 @@ static struct ht_stack *stack_of(struct ht_profile *p, uint32_t id)
 }
 
 /* One site for each distinct (frames, tag), figures added up. */
+static void add_to_region(struct ht_site *site)
+{
+    struct ht_region *region = site->region;
+    if (!region)
+        return;
+    region->sites = ht_room_for_one(region->sites, region->site_count, sizeof *region->sites);
+    region->sites[region->site_count++] = site;
+}
+
 static void merge_sites(struct ht_profile *p)
 {
     struct ht_named_site *named, *next_named;
@@ -441,7 +475,8 @@ static void merge_sites(struct ht_profile *p)
         memset(&key, 0, sizeof key);
         key.stack = stack_of(p, named->stack);
         key.tag = tag_of(p, named->tag);
-        size_t key_length = sizeof key.stack + sizeof key.tag;
+        key.region = named->region ? region_of(p, named->region) : NULL;
+        size_t key_length = sizeof key.stack + sizeof key.tag + sizeof key.region;
         HASH_FIND(by_owner, p->sites_by_owner, &key.stack, key_length, site);
         if (!site) {
             site = ht_allocate(sizeof *site);
@@ -451,6 +486,7 @@ static void merge_sites(struct ht_profile *p)
                 ht_room_for_one(site->tag->sites, site->tag->site_count, sizeof(struct ht_site *));
             site->tag->sites[site->tag->site_count++] = site;
             p->site_count++;
+            add_to_region(site);
         }
         named->site = site;
         if (named->listing == p->listings)
@@ -495,11 +531,52 @@ static void complete_tag(struct ht_profile *p, struct ht_tag *tag)
     ht_past_join_older(&tag->past, &tag->thinned);
 }
 
+static int by_allocations(const void *a, const void *b)
+{
+    const struct htl_figures *x = &(*(struct ht_site *const *)a)->figures;
+    const struct htl_figures *y = &(*(struct ht_site *const *)b)->figures;
+    if (x->allocated_blocks != y->allocated_blocks)
+        return x->allocated_blocks < y->allocated_blocks ? 1 : -1;
+    return (x->allocated_bytes < y->allocated_bytes) - (x->allocated_bytes > y->allocated_bytes);
+}
+
+static int by_violations(const void *a, const void *b)
+{
+    const struct ht_region *x = *(struct ht_region *const *)a, *y = *(struct ht_region *const *)b;
+    if (x->allocations != y->allocations)
+        return x->allocations < y->allocations ? 1 : -1;
+    return strcmp(x->name, y->name);
+}
+
+/* The file states the sum, since a tick does not list every site. */
+static void complete_region(struct ht_profile *p, struct ht_region *region)
+{
+    uint64_t allocations = 0, bytes = 0;
+    if (!region->name) {
+        region->name = ht_format("[region %u]", region->id);
+        p->quality.unknown_names++;
+    }
+    for (size_t i = 0; i < region->site_count; i++) {
+        allocations += region->sites[i]->figures.allocated_blocks;
+        bytes += region->sites[i]->figures.allocated_bytes;
+    }
+    if (region->allocations < allocations) {
+        region->allocations = allocations;
+        region->bytes = bytes;
+    }
+    if (region->site_count > 0)
+        qsort(region->sites, region->site_count, sizeof *region->sites, by_allocations);
+}
+
 static void complete(struct ht_profile *p)
 {
     merge_sites(p);
     for (size_t i = 0; i < p->tag_count; i++)
         complete_tag(p, p->tags[i]);
+    for (size_t i = 0; i < p->region_count; i++)
+        complete_region(p, p->regions[i]);
+    if (p->region_count > 0)
+        qsort(p->regions, p->region_count, sizeof *p->regions, by_violations);
     ht_past_join_older(&p->process, &p->process_thinned);
     p->live_bytes = live(p, p->last.total.allocated_bytes, p->last.total.freed_bytes);
     p->live_blocks = live(p, p->last.total.allocated_blocks, p->last.total.freed_blocks);
@@ -604,6 +681,17 @@ static void free_named_site(struct ht_named_site *site)
     free(site);
 }
 
+static void free_regions(struct ht_profile *p)
+{
+    HASH_CLEAR(by_id, p->regions_by_id);
+    for (size_t i = 0; i < p->region_count; i++) {
+        free(p->regions[i]->name);
+        free(p->regions[i]->sites);
+        free(p->regions[i]);
+    }
+    free(p->regions);
+}
+
 static void free_sites_and_stacks(struct ht_profile *p)
 {
     struct ht_named_stack *named_stack, *next_named_stack;
@@ -641,6 +729,7 @@ void ht_profile_free(struct ht_profile *p)
     HASH_CLEAR(by_id, p->tags_by_id);
     free_tag_list(p->tags, p->tag_count);
     free_tag_list(p->retired_tags, p->retired_count);
+    free_regions(p);
     free_modules(p);
     for (size_t i = 0; i < p->alert_count; i++)
         free(p->alerts[i].message);

@@ -3,13 +3,15 @@
  *
  *   profile ── modules        by id; each stands for one canonical module (same path and build-id)
  *           ├─ tags           by id; latest figures, past, and their sites by live bytes
+ *           ├─ regions        without allocations, as promised, and the sites that broke it
  *           ├─ stacks         by id while reading; one object per distinct list of frames
  *           ├─ ticks          resident memory and totals over time
  *           └─ alerts, settings, quality
  *
- * A *site* of the file is (stack, tag) under an id; a site of the model is one distinct (frames,
- * tag): sites of the file that became the same one are added up. Figures are the latest listed: a
- * SNAPSHOT lists all sites and so replaces every earlier figure; a TICK replaces those it lists.
+ * A *site* of the file is (stack, tag, region) under an id; a site of the model is one distinct
+ * (frames, tag, region): sites of the file that became the same one are added up. Figures are the
+ * latest listed: a SNAPSHOT lists all sites and so replaces every earlier figure; a TICK replaces
+ * those it lists.
  *
  * Memory is a small multiple of the file's size: nothing is allocated by an identifier's value.
  * All strings are clean (see text.h), except `path`, which is for opening the file.
@@ -59,16 +61,27 @@ struct ht_tag;
 /* Earlier moments of which look_back.h finds the figures. */
 enum ht_moment { HT_AT_PEAK, HT_AT_BASELINE, HT_MOMENTS };
 
+/* A region of HEAPTALLY_NO_ALLOC in which something was allocated all the same. */
+struct ht_region {
+    uint16_t id;
+    char *name;
+    uint64_t allocations, bytes; /* of all of them; of sites too that the file does not list */
+    struct ht_site **sites;      /* by allocations, then by bytes, both falling */
+    size_t site_count;
+    UT_hash_handle by_id;
+};
+
 struct ht_site {
     struct ht_stack *stack;
     struct ht_tag *tag;
+    struct ht_region *region; /* whose promise each allocation here broke; NULL for none */
     struct htl_figures figures;
     struct htl_figures scoped; /* the part whose tag was that of a scope */
     uint64_t live_bytes, live_blocks;
     struct ht_past past; /* while it was among the top sites: HISTORY, then ticks that list it */
     struct htl_figures then[HT_MOMENTS]; /* 0 until they were looked for, see look_back.h */
     struct ht_site *joined; /* what it became a part of by re-tagging; NULL: it stands for itself */
-    UT_hash_handle by_owner; /* key: stack and tag, which stand side by side */
+    UT_hash_handle by_owner; /* key: stack, tag, region, which stand side by side */
 };
 
 struct ht_tag {
@@ -80,7 +93,7 @@ struct ht_tag {
     struct htl_tag_figures latest;
     uint64_t live_bytes, live_blocks, peak_bytes;
     struct htl_figures then[HT_MOMENTS]; /* as of its sites */
-    struct ht_verdict *verdict; /* once it was asked for, see verdict.h */
+    struct ht_verdict *verdict;          /* once it was asked for, see verdict.h */
     struct ht_past past;    /* of each tick in which it changed; before the first, from HISTORY */
     struct ht_past thinned; /* the last HISTORY record, until the profile is complete */
     struct ht_site **sites; /* by live bytes, then by allocated bytes, both falling */
@@ -133,6 +146,8 @@ struct ht_profile {
     struct ht_tag **retired_tags; /* those that re-tagging left without anything */
     size_t retired_count;
     size_t tag_count, site_count;
+    struct ht_region **regions; /* those that were violated; by allocations, falling, then name */
+    size_t region_count;
     uint64_t listings;       /* SNAPSHOT records so far */
     uint64_t ticks_left_out; /* that did not list all sites that had changed */
     struct ht_alert *alerts;
@@ -143,6 +158,7 @@ struct ht_profile {
     /* Dictionaries; the last two live only while reading. */
     struct ht_module *modules_by_id, *modules_by_key;
     struct ht_tag *tags_by_id;
+    struct ht_region *regions_by_id;
     struct ht_stack *stacks_by_frames, *all_stacks;
     struct ht_site *sites_by_owner;
     struct ht_named_stack *named_stacks;

@@ -263,6 +263,13 @@ static bool parse_site(struct cursor *c, struct ht_record *r)
     return take(c, &r->site, sizeof r->site);
 }
 
+static bool parse_region(struct cursor *c, struct ht_record *r)
+{
+    return take(c, &r->region.head, sizeof r->region.head) &&
+           take_bytes(c, r->region.head.name_length, &r->region.name) &&
+           r->region.name.length >= 1 && r->region.name.length <= 127 && r->region.head.id != 0;
+}
+
 static bool parse_tick(struct cursor *c, struct ht_record *r)
 {
     return take(c, &r->tick.head, sizeof r->tick.head) &&
@@ -296,7 +303,7 @@ static parser *const parsers[] = {
     [HTL_SETTINGS] = parse_settings, [HTL_MODULE] = parse_module,   [HTL_TAG] = parse_tag,
     [HTL_STACK] = parse_stack,       [HTL_SITE] = parse_site,       [HTL_TICK] = parse_tick,
     [HTL_SNAPSHOT] = parse_tick,     [HTL_HISTORY] = parse_history, [HTL_ALERT] = parse_alert,
-    [HTL_END] = parse_end,
+    [HTL_END] = parse_end,           [HTL_REGION] = parse_region,
 };
 
 /* ---- records --------------------------------------------------------------------------------- */

@@ -54,6 +54,10 @@ struct ht_record {
         } stack;
         struct htl_site site;
         struct {
+            struct htl_region head;
+            struct ht_bytes name;
+        } region;
+        struct {
             struct htl_tick head;
             struct ht_entries tags;  /* struct htl_tag_figures */
             struct ht_entries sites; /* struct htl_site_figures */
