@@ -456,7 +456,6 @@ static struct ht_stack *stack_of(struct ht_profile *p, uint32_t id)
     return intern_stack(p, &nothing_known);
 }
 
-/* One site for each distinct (frames, tag), figures added up. */
 static void add_to_region(struct ht_site *site)
 {
     struct ht_region *region = site->region;
@@ -466,6 +465,7 @@ static void add_to_region(struct ht_site *site)
     region->sites[region->site_count++] = site;
 }
 
+/* One site for each distinct (frames, tag, region), figures added up. */
 static void merge_sites(struct ht_profile *p)
 {
     struct ht_named_site *named, *next_named;

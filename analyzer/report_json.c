@@ -116,6 +116,44 @@ static void put_controllers(FILE *out, const struct ht_report *r)
     ht_json_places_free(places);
 }
 
+/* ---- regions without allocations ------------------------------------------------------------- */
+
+static json_t *violation_head(const struct ht_site *site)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:b, s:b}", "tag", site->tag->name, "allocations",
+                     ht_json_number(site->figures.allocated_blocks), "bytes",
+                     ht_json_number(site->figures.allocated_bytes), "live_bytes",
+                     ht_json_number(site->live_bytes), "cut",
+                     (site->stack->flags & HTL_STACK_CUT) != 0, "fallback",
+                     (site->stack->flags & HTL_STACK_FALLBACK) != 0);
+}
+
+/* Only regions in which something was allocated; an empty array says that all promises were kept,
+ * or that none was made. */
+static void put_regions(FILE *out, const struct ht_report *r)
+{
+    struct ht_json_places *places = ht_json_places_new(r->symbolizer);
+    fputs("[", out);
+    for (size_t i = 0; i < r->profile->region_count; i++) {
+        const struct ht_region *region = r->profile->regions[i];
+        fputs(i > 0 ? ",\n{" : "\n{", out);
+        ht_json_put_inner(out, json_pack("{s:s, s:o, s:o}", "region", region->name, "allocations",
+                                         ht_json_number(region->allocations), "bytes",
+                                         ht_json_number(region->bytes)));
+        fputs(",\"sites\":[", out);
+        for (size_t k = 0; k < region->site_count; k++) {
+            fputs(k > 0 ? ",\n{" : "\n{", out);
+            ht_json_put_inner(out, violation_head(region->sites[k]));
+            fputs(",\"stack\":", out);
+            ht_json_put_stack(out, places, region->sites[k]->stack);
+            fputs("}", out);
+        }
+        fputs("]}", out);
+    }
+    fputs("]", out);
+    ht_json_places_free(places);
+}
+
 /* ---- the rest -------------------------------------------------------------------------------- */
 
 static const char *name_in(const char *const *names, size_t count, size_t i)
@@ -213,6 +251,8 @@ void ht_write_json(const struct ht_report *r, const struct ht_report_style *styl
         put_block(out, "view", view_block(r));
     fputs(",\n\"controllers\":", out);
     put_controllers(out, r);
+    fputs(",\n\"no_alloc\":", out);
+    put_regions(out, r);
     put_block(out, "alerts", alerts_array(r->profile));
     put_block(out, "quality", quality_block(r));
     fputs("}\n", out);

@@ -492,6 +492,40 @@ static void write_suspects(const struct page *page)
     }
 }
 
+/* ---- regions without allocations ------------------------------------------------------------- */
+
+static void write_violations(const struct page *page, const struct ht_region *region)
+{
+    putc('\n', page->out);
+    headline(page, RED,
+             ht_format("%s: %s of %s where the program promised none", region->name,
+                       ht_counted(region->allocations, "allocation"),
+                       ht_counted(region->bytes, "byte")));
+    for (size_t i = 0; i < region->site_count; i++) {
+        const struct ht_site *site = region->sites[i];
+        if (i == TOP_SITES) {
+            fprintf(page->out, "    \u2026 %s more\n",
+                    ht_counted(region->site_count - i, "call site"));
+            break;
+        }
+        char *figures =
+            ht_format("%s of %s, %s's", ht_counted(site->figures.allocated_blocks, "allocation"),
+                      ht_counted(site->figures.allocated_bytes, "byte"), site->tag->name);
+        begin_colour(page, BOLD);
+        fputs("    ", page->out);
+        ht_print_folded(page->out, figures, page->width, 4, 4);
+        free(figures);
+        end_colour(page, BOLD);
+        write_stack(page, site->stack);
+    }
+}
+
+static void write_regions(const struct page *page)
+{
+    for (size_t i = 0; i < page->report->profile->region_count && i < TOP_SUSPECTS; i++)
+        write_violations(page, page->report->profile->regions[i]);
+}
+
 /* ---- what could not be seen ------------------------------------------------------------------ */
 
 static void write_file_quality(const struct page *page)
@@ -585,6 +619,7 @@ void ht_write_text(const struct ht_report *r, const struct ht_report_style *styl
     write_process(&page);
     write_table(&page);
     write_suspects(&page);
+    write_regions(&page);
     fputs("\nHow far this can be trusted\n", out);
     write_file_quality(&page);
     write_counting_quality(&page);

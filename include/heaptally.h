@@ -362,6 +362,7 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
 
 #ifdef __cplusplus
 
+extern "C++" { /* also where the header is included in extern "C" */
 template <void (*close)(heaptally_token)> class heaptally_guard_
 {
   public:
@@ -378,6 +379,7 @@ template <void (*close)(heaptally_token)> class heaptally_guard_
   private:
     heaptally_token outer_;
 };
+}
 
 #define HEAPTALLY_GUARD_(close, guard, token) ::heaptally_guard_<::close> guard(token)
 

@@ -9,7 +9,7 @@ MAGIC = b"\x89HTL\r\n\x1a\n"
 UNKNOWN = 2**64 - 1
 NO_MODULE = 2**32 - 1
 
-SETTINGS, MODULE, TAG, STACK, SITE, TICK, SNAPSHOT, HISTORY, ALERT, END = range(1, 11)
+SETTINGS, MODULE, TAG, STACK, SITE, TICK, SNAPSHOT, HISTORY, ALERT, END, REGION = range(1, 12)
 REQUIRED = 1
 MAIN, RUNTIME, SKIPPED, CLOSED = 1, 2, 4, 8
 EXPLICIT, RULE, DEFAULT = 1, 2, 3
@@ -95,8 +95,13 @@ class File:
         head = struct.pack("<IIII", number, flags, len(frames), 16 + extra)
         return self.record(STACK, head + body)
 
-    def site(self, number, stack, tag, flags=0):
-        return self.record(SITE, struct.pack("<IIII", number, stack, tag, flags))
+    def site(self, number, stack, tag, flags=0, region=0):
+        return self.record(SITE, struct.pack("<IIIHH", number, stack, tag, flags, region))
+
+    def region(self, number, name, allocations, size):
+        """A region without allocations, and what was allocated in it all the same."""
+        return self.record(REGION, struct.pack("<HHIQQ", number, len(name.encode()), 0,
+                                               allocations, size) + name.encode())
 
     def tick(self, t, tags=(), sites=(), rss=UNKNOWN, total=None, fallback=None, foreign=(0, 0),
              overruns=0, own=0, dropped=0, truncated=0, left_out=(0, 0), flags=0, kind=TICK,

@@ -6,7 +6,7 @@ import driver
 import htl
 
 KEYS = {
-    "": "schema process memory trend controllers alerts quality",
+    "": "schema process memory trend controllers no_alloc alerts quality",
     "process": "exe pid host start duration_s complete",
     "memory": "rss_mb baseline_mb growth_mb live_bytes live_blocks unaccounted_mb diagnosis",
     "trend": "growth_rate_mb_per_hour ci_low ci_high samples time_span_hours monotonic_growth "
@@ -18,6 +18,8 @@ KEYS = {
     "sites": "live_bytes live_blocks allocated_bytes allocated_blocks verdict "
              "growth_rate_mb_per_hour cut fallback stack",
     "stack": "function file line module offset inlined",
+    "no_alloc": "region allocations bytes sites",
+    "no_alloc/sites": "tag allocations bytes live_bytes cut fallback stack",
     "alerts": "time kind state severity tag value_mb threshold_mb rss_mb growth_mb message",
     "quality": "fallback_bytes fallback_live_bytes foreign_frees foreign_bytes suspected_overruns "
                "static_allocator truncated torn dropped_ticks own_bytes modules_without_symbols",
@@ -33,11 +35,12 @@ class Json(driver.Case):
         elif isinstance(value, dict):
             self.assertEqual(list(value), KEYS[name].split(), name)
             for key, item in value.items():
-                self.check_keys(key, item)
+                inside = f"{name}/{key}"
+                self.check_keys(inside if inside in KEYS else key, item)
 
     def test_keys(self):
         for f in (htl.File(), htl.File().tag(1, "t").end(1), htl.controllers().alert(1),
-                  htl.controllers()):
+                  htl.controllers(), htl.controllers().region(9, "step", 1, 8).site(1, 1, 1, region=9)):
             report = self.load(f)
             self.check_keys("", report)
             self.assertEqual(report["schema"], "heaptally-report/1")

@@ -104,6 +104,35 @@ class Profile(driver.Case):
         site = by_tag(self.load(f))["pid"]["sites"][0]
         self.assertEqual((len(site["stack"]), site["cut"]), (4096, True))
 
+    # ---- regions without allocations ----
+
+    def test_regions(self):
+        """The file's sums hold, the sites are by allocations; an owner keeps all of its figures."""
+        f = one_site().tag(2, "sta").stack(2, [(1, 32)])
+        f.region(7, "step", 2, 20).region(9, "quiet", 1, 5)
+        f.site(2, 1, 1, region=7).site(3, 2, 2, region=7).site(4, 2, 2, region=9)
+        f.region(7, "step", 12, 130)
+        f.snapshot(1, tags={1: dict(allocated=(130, 12)), 2: dict(allocated=(100, 8))},
+                   sites={1: dict(allocated=(100, 10)), 2: dict(allocated=(30, 2)),
+                          3: dict(allocated=(95, 7)), 4: dict(allocated=(5, 1))})
+        report = self.load(f)
+        self.assertEqual(
+            [(r["region"], r["allocations"], r["bytes"],
+              [(s["tag"], s["allocations"], s["bytes"]) for s in r["sites"]])
+             for r in report["no_alloc"]],
+            [("step", 12, 130, [("sta", 7, 95), ("pid", 2, 30)]),
+             ("quiet", 1, 5, [("sta", 1, 5)])])
+        self.assertEqual(sorted(s["live_bytes"] for s in by_tag(report)["pid"]["sites"]), [30, 100])
+
+    def test_a_region_that_is_never_described(self):
+        f = one_site().site(2, 1, 1, region=7).snapshot(1, sites={2: dict(allocated=(30, 2))})
+        region, = self.load(f)["no_alloc"]
+        self.assertEqual((region["region"], region["allocations"], region["bytes"]),
+                         ("[region 7]", 2, 30))
+
+    def test_no_region(self):
+        self.assertEqual(self.load(one_site())["no_alloc"], [])
+
     # ---- rates ----
 
     def test_mb_per_1000(self):

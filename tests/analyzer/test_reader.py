@@ -166,7 +166,9 @@ class Reader(driver.Case):
                (htl.TICK, tick(2**32 - 1, 72, 0, 40)), (htl.TICK, tick(1, 72, 0, 40)),
                (htl.SNAPSHOT, tick(0, 72, 2**31, 2**32 - 1)),
                (htl.HISTORY, struct.pack("<IIII", 1, 0, 2**30, 64)),
-               (htl.ALERT, bytes(56) + struct.pack("<II", 1000, 0)), (htl.END, bytes(23))]
+               (htl.ALERT, bytes(56) + struct.pack("<II", 1000, 0)), (htl.END, bytes(23)),
+               (htl.REGION, bytes(23)), (htl.REGION, struct.pack("<HHIQQ", 1, 9, 0, 1, 1) + b"x"),
+               (htl.REGION, struct.pack("<HHIQQ", 0, 1, 0, 1, 1) + b"x")]
         f = htl.File()
         for kind, payload in bad:
             f.record(kind, payload)

@@ -351,6 +351,56 @@ static void longjmp_in_scope(void)
     }
 }
 
+static int no_alloc_return(int early)
+{
+    HEAPTALLY_NO_ALLOC("na-return")
+    {
+        if (early)
+            return 1;
+        say("not early");
+    }
+    return 0;
+}
+
+/* Every way out of a region, in and around scopes. */
+static void no_alloc(void)
+{
+    say(no_alloc_return(1) == 1 ? "1" : "not 1");
+    say(no_alloc_return(0) == 0 ? "0" : "not 0");
+    HEAPTALLY_NO_ALLOC("na-region")
+    {
+        HEAPTALLY_SCOPE("na-tag")
+        {
+            HEAPTALLY_NO_ALLOC("na-inner")
+            {
+                goto out;
+            }
+        }
+        say("not reached");
+    }
+out:
+    HEAPTALLY_SCOPE("na-tag")
+    {
+        HEAPTALLY_NO_ALLOC("na-region") say("inside");
+    }
+    for (int i = 0; i < 2; i++)
+        HEAPTALLY_NO_ALLOC("na-loop")
+        {
+            if (i == 0)
+                continue;
+            say("second time");
+        }
+}
+
+static void no_alloc_begin_end(void)
+{
+    const char *null = NULL;
+    heaptally_token outer = heaptally_no_alloc_begin("na-a");
+    heaptally_token inner = heaptally_no_alloc_begin(null);
+    heaptally_no_alloc_end(inner);
+    heaptally_no_alloc_end(outer);
+}
+
 /* Objects that are a block, or lie in one, or never were one. Each holds a text to be known by. */
 static void cycles_and_instances(void)
 {
@@ -435,6 +485,8 @@ const struct test_case common_cases[] = {
     {"begin_end", begin_end},
     {"longjmp_out", longjmp_out},
     {"longjmp_in_scope", longjmp_in_scope},
+    {"no_alloc", no_alloc},
+    {"no_alloc_begin_end", no_alloc_begin_end},
     {"cycles_and_instances", cycles_and_instances},
     {"mapped_instance", mapped_instance},
     {"threads", threads},

@@ -46,6 +46,26 @@ static void exception_caught_inside()
     }
 }
 
+static void no_alloc_thrower()
+{
+    HEAPTALLY_NO_ALLOC("throw-region")
+    {
+        HEAPTALLY_SCOPE("throw-scope")
+        {
+            throw std::runtime_error("out of both");
+        }
+    }
+}
+
+static void exception_out_of_region()
+{
+    try {
+        no_alloc_thrower();
+    } catch (const std::runtime_error &error) {
+        say(error.what());
+    }
+}
+
 class Controller
 {
   public:
@@ -133,11 +153,14 @@ static void every_entry()
     heaptally_cycle(std::string("entry").c_str());
     heaptally_track_instantiation("entry", nullptr);
     heaptally_end(token);
+    token = heaptally_no_alloc_begin("entry");
+    heaptally_no_alloc_end(token);
 }
 
 const test_case cxx_cases[] = {
     {"exception_through", exception_through},
     {"exception_caught_inside", exception_caught_inside},
+    {"exception_out_of_region", exception_out_of_region},
     {"in_class", in_class},
     {"in_template", in_template},
     {"in_lambda", in_lambda},

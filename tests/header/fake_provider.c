@@ -1,8 +1,8 @@
 /*
- * A stand-in for the preload: defines its six functions and writes every call to standard output,
+ * A stand-in for the preload: defines its functions and writes every call to standard output,
  * one line each, through write(2), so that the lines stand in order among those of the program.
  *
- * Ids are 1, 2, 3, ... in order of first use. The current tag is the thread's.
+ * Ids are 1, 2, 3, ... in order of first use. The current tag and region are the thread's.
  */
 #include "heaptally.h"
 
@@ -16,7 +16,7 @@ enum { MAX_TAGS = 128, MAX_NAME = 64 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* names, last_tag */
 static char names[MAX_TAGS + 1][MAX_NAME] = {"none"};
 static uint32_t last_tag;
-static __thread uint32_t current;
+static __thread uint32_t current, current_region;
 
 /* Copies a tag's name to `name`, MAX_NAME bytes. */
 static const char *copy_name(char *name, uint32_t tag)
@@ -76,6 +76,24 @@ void heaptally_v1_leave(uint32_t previous)
     snprintf(to, sizeof to, " to %s", copy_name(name, previous));
     record("leave", current, to);
     current = previous;
+}
+
+uint32_t heaptally_v1_no_alloc_enter(uint32_t region)
+{
+    char from[MAX_NAME + 8], name[MAX_NAME];
+    uint32_t previous = current_region;
+    snprintf(from, sizeof from, " from %s", copy_name(name, previous));
+    record("no_alloc_enter", region, from);
+    current_region = region;
+    return previous;
+}
+
+void heaptally_v1_no_alloc_leave(uint32_t previous)
+{
+    char to[MAX_NAME + 8], name[MAX_NAME];
+    snprintf(to, sizeof to, " to %s", copy_name(name, previous));
+    record("no_alloc_leave", current_region, to);
+    current_region = previous;
 }
 
 void heaptally_v1_constructed(uint32_t tag)

@@ -1,4 +1,5 @@
-/* Names of tags: unique on any number of threads, cut at characters, bounded. */
+/* Names of tags: unique on any number of threads, cut at characters, bounded. Scopes: an id for
+ * each pair of owner and region, which is no name. */
 #include "../../preload/tag.h"
 
 #include <pthread.h>
@@ -64,6 +65,50 @@ START_TEST(long_names_are_cut_at_a_character)
 }
 END_TEST
 
+START_TEST(scopes_stand_for_owner_and_region)
+{
+    support_begin();
+    uint32_t plan = intern("plan"), law = intern("law"), step = intern("step");
+    ck_assert_uint_eq(ht_scope_owner(plan), plan);
+    ck_assert_uint_eq(ht_scope_region(plan), 0);
+    ck_assert_uint_eq(ht_scope_owner(0), 0);
+    ck_assert_uint_eq(ht_scope_region(0), 0);
+    ck_assert_uint_eq(ht_scope_intern(plan, 0), plan);
+    uint32_t in_step = ht_scope_intern(plan, step), nobody = ht_scope_intern(0, step);
+    ck_assert_uint_ne(in_step, plan);
+    ck_assert_uint_ne(in_step, nobody);
+    ck_assert_uint_ne(nobody, 0);
+    ck_assert_uint_eq(ht_scope_intern(plan, step), in_step);
+    ck_assert_uint_eq(ht_scope_owner(in_step), plan);
+    ck_assert_uint_eq(ht_scope_region(in_step), step);
+    ck_assert_uint_eq(ht_scope_owner(nobody), 0);
+    ck_assert_uint_eq(ht_scope_with_owner(in_step, law), ht_scope_intern(law, step));
+    ck_assert_uint_eq(ht_scope_with_owner(in_step, 0), nobody);
+    ck_assert_uint_eq(ht_scope_with_owner(plan, law), law);
+    ck_assert_uint_eq(ht_scope_intern(step, plan), ht_scope_intern(step, plan));
+    ck_assert_uint_ne(ht_scope_intern(step, plan), in_step);
+    ck_assert_uint_eq(ht_tag(in_step)->kind, 0); /* no name */
+}
+END_TEST
+
+/* The owner is kept, the region is not. */
+START_TEST(more_scopes_than_places)
+{
+    char name[30];
+    support_begin();
+    uint32_t plan = intern("plan"), step = intern("step"), made = ht_scope_intern(plan, step);
+    for (unsigned i = 0; i < 2500; i++) {
+        snprintf(name, sizeof name, "controller %u", i);
+        intern(name);
+    }
+    uint64_t truncated = ht_oddities.truncated;
+    ck_assert_uint_eq(ht_scope_intern(plan, step), made);
+    ck_assert_uint_eq(ht_oddities.truncated, truncated);
+    ck_assert_uint_eq(ht_scope_intern(step, plan), step);
+    ck_assert_uint_eq(ht_oddities.truncated, truncated + 1);
+}
+END_TEST
+
 START_TEST(more_names_than_places)
 {
     static uint32_t ids[2500];
@@ -124,5 +169,6 @@ START_TEST(threads_agree)
 }
 END_TEST
 
-SUPPORT_MAIN("tag", names_and_ids, long_names_are_cut_at_a_character, more_names_than_places,
+SUPPORT_MAIN("tag", names_and_ids, long_names_are_cut_at_a_character,
+             scopes_stand_for_owner_and_region, more_scopes_than_places, more_names_than_places,
              threads_agree)
