@@ -456,15 +456,6 @@ static struct ht_stack *stack_of(struct ht_profile *p, uint32_t id)
     return intern_stack(p, &nothing_known);
 }
 
-static void add_to_region(struct ht_site *site)
-{
-    struct ht_region *region = site->region;
-    if (!region)
-        return;
-    region->sites = ht_room_for_one(region->sites, region->site_count, sizeof *region->sites);
-    region->sites[region->site_count++] = site;
-}
-
 /* One site for each distinct (frames, tag, region), figures added up. */
 static void merge_sites(struct ht_profile *p)
 {
@@ -486,7 +477,6 @@ static void merge_sites(struct ht_profile *p)
                 ht_room_for_one(site->tag->sites, site->tag->site_count, sizeof(struct ht_site *));
             site->tag->sites[site->tag->site_count++] = site;
             p->site_count++;
-            add_to_region(site);
         }
         named->site = site;
         if (named->listing == p->listings)
@@ -564,8 +554,28 @@ static void complete_region(struct ht_profile *p, struct ht_region *region)
         region->allocations = allocations;
         region->bytes = bytes;
     }
-    if (region->site_count > 0)
-        qsort(region->sites, region->site_count, sizeof *region->sites, by_allocations);
+}
+
+void ht_profile_list_regions(struct ht_profile *p)
+{
+    struct ht_site *site, *next;
+    for (size_t i = 0; i < p->region_count; i++) {
+        free(p->regions[i]->sites);
+        p->regions[i]->sites = NULL;
+        p->regions[i]->site_count = 0;
+    }
+    HASH_ITER(by_owner, p->sites_by_owner, site, next)
+    {
+        struct ht_region *region = site->joined ? NULL : site->region;
+        if (!region)
+            continue;
+        region->sites = ht_room_for_one(region->sites, region->site_count, sizeof *region->sites);
+        region->sites[region->site_count++] = site;
+    }
+    for (size_t i = 0; i < p->region_count; i++)
+        if (p->regions[i]->site_count > 0)
+            qsort(p->regions[i]->sites, p->regions[i]->site_count, sizeof *p->regions[i]->sites,
+                  by_allocations);
 }
 
 static void complete(struct ht_profile *p)
@@ -573,6 +583,7 @@ static void complete(struct ht_profile *p)
     merge_sites(p);
     for (size_t i = 0; i < p->tag_count; i++)
         complete_tag(p, p->tags[i]);
+    ht_profile_list_regions(p);
     for (size_t i = 0; i < p->region_count; i++)
         complete_region(p, p->regions[i]);
     if (p->region_count > 0)

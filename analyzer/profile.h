@@ -179,6 +179,9 @@ void ht_profile_free(struct ht_profile *profile);
 /* The site that the file calls `id`; NULL where it has none. */
 struct ht_site *ht_profile_site(const struct ht_profile *profile, uint32_t id);
 
+/* Lists the sites of each region anew, after sites were made or joined. */
+void ht_profile_list_regions(struct ht_profile *profile);
+
 /* The value of a setting or fact that the process recorded; NULL where it did not. */
 const char *ht_profile_setting(const struct ht_profile *profile, const char *key);
 

@@ -294,14 +294,18 @@ static struct ht_tag *tag_at(struct job *job, uint32_t number)
     return p->tags[p->tag_count++] = tag;
 }
 
-enum { OWNER_KEY = sizeof(struct ht_stack *) + sizeof(struct ht_tag *) };
+enum {
+    OWNER_KEY = sizeof(struct ht_stack *) + sizeof(struct ht_tag *) + sizeof(struct ht_region *)
+};
 
-static struct ht_site *site_of(struct ht_profile *p, struct ht_stack *stack, struct ht_tag *tag)
+/* The site that `like` is, were it of another tag; NULL where there is none. */
+static struct ht_site *site_of(struct ht_profile *p, const struct ht_site *like, struct ht_tag *tag)
 {
     struct ht_site key, *site;
     memset(&key, 0, sizeof key);
-    key.stack = stack;
+    key.stack = like->stack;
     key.tag = tag;
+    key.region = like->region;
     HASH_FIND(by_owner, p->sites_by_owner, &key.stack, OWNER_KEY, site);
     return site;
 }
@@ -318,6 +322,7 @@ static struct ht_site *split_off(struct ht_profile *p, struct ht_site *site, str
     struct ht_site *part = ht_allocate_zeroed(1, sizeof *part);
     part->stack = site->stack;
     part->tag = to;
+    part->region = site->region;
     part->figures = rest(&site->figures, &site->scoped);
     site->figures = site->scoped;
     add_site(p, part);
@@ -339,7 +344,7 @@ static void join_sites(struct ht_profile *p, struct ht_site *into, struct ht_sit
 /* Gives a site, or the part of it that is no scope's, to another tag. */
 static void move_site(struct ht_profile *p, struct ht_site *site, struct ht_tag *to)
 {
-    struct ht_site *there = site_of(p, site->stack, to);
+    struct ht_site *there = site_of(p, site, to);
     struct htl_figures moved = rest(&site->figures, &site->scoped);
     site->tag->retagged = to->retagged = true;
     if (site->scoped.allocated_blocks > 0 && there)
@@ -404,6 +409,7 @@ static void list_sites(struct ht_profile *p)
         tag->sites = ht_room_for_one(tag->sites, tag->site_count, sizeof *tag->sites);
         tag->sites[tag->site_count++] = site;
     }
+    ht_profile_list_regions(p);
     for (size_t i = 0; i < p->tag_count; i++)
         if (p->tags[i]->site_count > 0)
             qsort(p->tags[i]->sites, p->tags[i]->site_count, sizeof *p->tags[i]->sites,
