@@ -24,6 +24,7 @@ struct request {
     const char *debug_path;
     struct ht_selection selection;
     struct ht_retagging *rules; /* NULL: tags are as they were */
+    bool all_frames;
     FILE *out; /* opened with the first report, so that nothing is lost for want of an input */
     size_t written;
 };
@@ -39,7 +40,8 @@ enum {
     TAG,
     TAG_FILE,
     TAG_SKIP,
-    CONSTRUCT
+    CONSTRUCT,
+    ALL_FRAMES,
 };
 
 static const struct option options[] = {
@@ -57,6 +59,7 @@ static const struct option options[] = {
     {"tag-file", required_argument, NULL, TAG_FILE},
     {"tag-skip", required_argument, NULL, TAG_SKIP},
     {"construct", required_argument, NULL, CONSTRUCT},
+    {"all-frames", no_argument, NULL, ALL_FRAMES},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -86,7 +89,8 @@ void ht_help_report(FILE *out)
           "  --function GLOB     call sites that pass through a matching function\n"
           "  --module GLOB       call sites that pass through a matching library or program\n"
           "  --min SIZE          call sites of at least this size in the view\n"
-          "  --top N             the N largest call sites of each controller\n\n"
+          "  --top N             the N largest call sites of each controller\n"
+          "  --all-frames        in text: those of runtimes and wrappers too\n\n"
           "Tags assigned afresh, by the stacks in the file; these rules replace those of the run:\n"
           "  --tag NAME=PATTERN, --tag-file FILE, --tag-skip lib:GLOB, --construct NAME=PATTERN\n"
           "                      as for heaptally run; what a scope was open for stays with it\n\n"
@@ -96,10 +100,10 @@ void ht_help_report(FILE *out)
 
 /* ---- layout ---------------------------------------------------------------------------------- */
 
-static struct ht_report_style style_for(FILE *out)
+static struct ht_report_style style_for(FILE *out, bool all_frames)
 {
     struct winsize window;
-    struct ht_report_style style = {.width = STANDARD_WIDTH, .colour = false};
+    struct ht_report_style style = {.width = STANDARD_WIDTH, .all_frames = all_frames};
     const char *columns = getenv("COLUMNS"), *no_colour = getenv("NO_COLOR");
     const char *terminal = getenv("TERM");
     if (isatty(fileno(out))) {
@@ -158,7 +162,7 @@ static bool report_on(struct request *request, const char *path, bool several)
     }
     struct ht_report report;
     struct ht_symbolizer *symbolizer = ht_symbolizer_new(request->debug_path);
-    struct ht_report_style style = style_for(request->out);
+    struct ht_report_style style = style_for(request->out, request->all_frames);
     if (request->rules)
         retag(profile, symbolizer, request->rules);
     ht_report_make(profile, symbolizer, &report);
@@ -301,6 +305,9 @@ static bool take_options(int argc, char **argv, struct request *request, bool *h
             break;
         case 'h':
             *help = true;
+            break;
+        case ALL_FRAMES:
+            request->all_frames = true;
             break;
         case VIEW:
         case SINCE:

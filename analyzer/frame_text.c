@@ -34,16 +34,21 @@ char *ht_place_text(const struct ht_frame *frame, const struct ht_function *func
     return ht_format("%s:%d", ht_base_name(function->file), function->line);
 }
 
-/* Functions that stand between the code to blame and the allocator. */
-static bool is_plumbing(const struct ht_frame *frame, const struct ht_function *function)
+bool ht_is_plumbing(const struct ht_frame *frame, const struct ht_function *function)
 {
     static const char *const prefixes[] = {
-        "std::", "__gnu_cxx::", "operator new", "void* std::", "void std::",
+        "std::",     "__gnu_cxx::", "operator new",  "void* std::", "void std::",
+        "__rust_",   "alloc::",     "<alloc::",      "core::",      "<core::",
+        "__rustc::", "__rdl_",      "__libc_start_",
     };
+    static const char *const names[] = {"_start", "start_thread", "clone", "clone3", "__clone3"};
     if (frame->module && (frame->module->flags & HTL_MODULE_RUNTIME))
         return true;
     for (size_t i = 0; function->name && i < sizeof prefixes / sizeof *prefixes; i++)
         if (strncmp(function->name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    for (size_t i = 0; function->name && i < sizeof names / sizeof *names; i++)
+        if (strcmp(function->name, names[i]) == 0)
             return true;
     return false;
 }
@@ -58,7 +63,7 @@ static const struct ht_function *blamed(struct ht_symbolizer *symbolizer,
         const struct ht_place *place = ht_symbolize(symbolizer, frame);
         for (size_t j = 0; j < place->count; j++) {
             const struct ht_function *function = &place->functions[j];
-            bool found = !is_plumbing(frame, function);
+            bool found = !ht_is_plumbing(frame, function);
             if (!innermost || found) {
                 *at = frame;
                 innermost = function;

@@ -13,6 +13,11 @@
 /* The file name of the frame's module without directories; "?" outside any module. */
 const char *ht_module_name(const struct ht_frame *frame);
 
+/* Whether a function stands between the code to blame and the allocator, or between that code and
+ * the kernel: of a runtime module, or a wrapper that every allocation of its language goes through.
+ */
+bool ht_is_plumbing(const struct ht_frame *frame, const struct ht_function *function);
+
 /* Each of these gives a new string. */
 
 /* "history_push", else "libplan.so+0x1234". */
@@ -22,8 +27,8 @@ char *ht_function_text(const struct ht_frame *frame, const struct ht_function *f
 char *ht_place_text(const struct ht_frame *frame, const struct ht_function *function);
 
 /*
- * "history_push (history.c:88)": the innermost function of a stack that is neither in a runtime nor
- * of the C++ library; where there is none, the innermost of all.
+ * "history_push (history.c:88)": the innermost function of a stack that is no plumbing; where there
+ * is none, the innermost of all.
  */
 char *ht_blamed_text(struct ht_symbolizer *symbolizer, const struct ht_stack *stack);
 

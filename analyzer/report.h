@@ -48,6 +48,7 @@ struct ht_report {
 struct ht_report_style {
     size_t width; /* columns, at least HT_REPORT_LEAST_WIDTH */
     bool colour;
+    bool all_frames; /* those of runtimes and wrappers too */
 };
 
 enum { HT_REPORT_LEAST_WIDTH = 60 };

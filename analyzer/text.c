@@ -13,6 +13,7 @@
 #include <wchar.h>
 
 int ht_failure_status = 2;
+bool ht_utf8 = true;
 
 /* ---- messages and memory --------------------------------------------------------------------- */
 
@@ -171,7 +172,7 @@ char *ht_elide(const char *text, size_t columns)
     const char *tail = text;
     for (size_t left = all, used = 0; left > tail_columns; left = all - used)
         tail = step(tail, &used);
-    return ht_format("%.*s\u2026%s", (int)(head_end - text), text, tail);
+    return ht_format("%.*s%s%s", (int)(head_end - text), text, ht_utf8 ? "\u2026" : "~", tail);
 }
 
 void ht_print_folded(FILE *out, const char *text, size_t width, size_t used, size_t indent)

@@ -16,6 +16,9 @@
 /* The exit status of a failure that no caller handles (out of memory). `run` sets it to 125. */
 extern int ht_failure_status;
 
+/* Whether what heaptally itself writes may be more than ASCII. `main` sets it by the locale. */
+extern bool ht_utf8;
+
 /* Prints "heaptally: MESSAGE" as one line on stderr; control characters become '?'. */
 void ht_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -41,7 +44,8 @@ size_t ht_columns(const char *text);
 
 /*
  * A new string of at most `columns` columns (at least 1): `text` itself where it fits, else with
- * its middle replaced by "…". The beginning keeps one column more than the end where they differ.
+ * its middle replaced by "…" ("~" in ASCII). The beginning keeps one column more than the end where
+ * they differ.
  */
 char *ht_elide(const char *text, size_t columns);
 

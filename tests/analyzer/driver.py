@@ -20,6 +20,7 @@ def environment(**more):
     """Ours without what would steer the command or the loader; None removes a variable."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("HEAPTALLY_", "LD_", "DEBUGINFOD", "COLUMNS", "NO_COLOR"))}
+    env["LC_ALL"] = "C.UTF-8"
     env.update({k: v for k, v in more.items() if v is not None})
     return env
 
