@@ -1,6 +1,7 @@
 /*
  * What is fuzzed: one input is one snapshot file, which is loaded and shown in every format that
- * `heaptally report` has. Built with AddressSanitizer and UBSan, it dies of
+ * `heaptally report` has, in one of its views or with other tags. Built with AddressSanitizer and
+ * UBSan, it dies of
  *   - a bad access, undefined behaviour, a leak;
  *   - memory beyond the limits below, which are multiples of the file's size;
  *   - figures that cannot be, JSON that no parser takes, text that moves the cursor.
@@ -18,8 +19,10 @@
 
 #include "fuzz.h"
 #include "heap_watch.h"
+#include "heaptally/crc32c.h"
 #include "profile.h"
 #include "report.h"
+#include "retag.h"
 #include "text.h"
 
 /*
@@ -30,9 +33,12 @@
 enum {
     LOAD_FIXED = 512 << 10,
     LOAD_TIMES = 24,
+    JUDGE_FIXED = 1 << 20,
     WRITE_FIXED = 4 << 20,
     WRITE_TIMES = 400,
 };
+
+bool fuzz_takes_all_ways;
 
 static void require(bool holds, const char *what)
 {
@@ -118,14 +124,43 @@ static void write_report(const struct ht_report *report, const struct ht_report_
     free(text);
 }
 
-static void report_all(const struct ht_profile *profile, size_t size)
+/* What is done with a profile before it is shown. One that is read again is found by its name. */
+static const struct way {
+    enum ht_view view;
+    const char *rules[3]; /* for tags; NULL where they stay */
+} ways[] = {
+    {HT_VIEW_LIVE, {NULL}},
+    {HT_VIEW_PEAK, {NULL}},
+    {HT_VIEW_GROWTH, {NULL}},
+    {HT_VIEW_CUMULATIVE, {"all=lib:*", "named=*push*", "program=exe:*"}},
+};
+
+static void retag(struct ht_profile *profile, struct ht_symbolizer *symbolizer,
+                  const char *const rules[3])
+{
+    struct ht_retagging *retagging = ht_retagging_new();
+    for (size_t i = 0; i < 3; i++)
+        require(ht_retagging_tag(retagging, "fuzz", rules[i]), "a rule is not understood");
+    ht_retag(profile, symbolizer, retagging);
+    ht_retagging_free(retagging);
+}
+
+static void report_all(struct ht_profile *profile, const struct way *way, size_t size)
 {
     struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
     struct ht_report report;
+    struct ht_selection selection = HT_SELECT_ALL;
+    selection.view = way->view;
+    heap_watch_begin();
+    if (way->rules[0])
+        retag(profile, symbolizer, way->rules);
     ht_report_make(profile, symbolizer, &report);
+    ht_report_select(&report, &selection);
+    require_memory("judging", JUDGE_FIXED, LOAD_TIMES, size);
     for (const struct ht_report_format *format = ht_report_formats; format->name; format++)
         write_report(&report, format, size);
     ht_report_clear(&report);
+    ht_selection_clear(&selection);
     ht_symbolizer_free(symbolizer);
 }
 
@@ -145,20 +180,33 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* Loads the file and shows it one way. */
+static void run(const char *path, const struct way *way, size_t size)
 {
     char *error = NULL;
-    int fd = descriptor_of(data, size);
     heap_watch_begin();
-    struct ht_profile *profile = ht_profile_load_fd(fd, "input", &error);
+    struct ht_profile *profile = ht_profile_load(path, &error);
     require_memory("loading", LOAD_FIXED, LOAD_TIMES, size);
     if (!profile) {
         require(error && *error, "a file is refused without a reason");
         free(error);
-        return 0;
+        return;
     }
     check_figures(profile);
-    report_all(profile, size);
+    report_all(profile, way, size);
     ht_profile_free(profile);
+}
+
+/* The fuzzer takes one way for each input, by its bytes; a replay takes all. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char path[64];
+    size_t count = sizeof ways / sizeof *ways, one = htl_crc32c(0, data, size) % count;
+    int fd = descriptor_of(data, size);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    for (size_t i = 0; i < count; i++)
+        if (fuzz_takes_all_ways || i == one)
+            run(path, &ways[i], size);
+    close(fd);
     return 0;
 }

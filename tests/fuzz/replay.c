@@ -88,6 +88,7 @@ int main(int argc, char **argv)
     if (argc < 3)
         return 2;
     LLVMFuzzerInitialize(&argc, &argv);
+    fuzz_takes_all_ways = true;
     for (int i = 2; i < argc; i++) {
         struct dirent **names;
         int count = scandir(argv[i], &names, is_visible, alphasort);
