@@ -1,6 +1,7 @@
 /*
  * heaptally run: turns options into environment variables, puts the library in front of LD_PRELOAD
  * and becomes the program. All mistakes are found before that, since afterwards nobody listens.
+ * With --fail-on-leak the program is a child, and its snapshot is judged when it has ended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -8,11 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "heaptally/options.h"
+#include "leak_gate.h"
 #include "program_check.h"
+#include "supervise.h"
 #include "text.h"
 
 enum { NOT_FOUND = 127, NOT_EXECUTABLE = 126, OWN_FAILURE = 125, HELP = 1000 };
@@ -38,7 +43,8 @@ void ht_help_run(FILE *out)
         "\nEach option can be given in the environment too: --max-file is\n"
         "HEAPTALLY_MAX_FILE. HEAPTALLY_LIBRARY names another libheaptally.so.\n\n"
         "Exit status: the program's; 127 if it is not found, 126 if it cannot be executed, 125 if\n"
-        "heaptally itself fails or preloading cannot work.\n",
+        "heaptally itself fails or preloading cannot work. With --fail-on-leak, CODE if the\n"
+        "program succeeded and a controller leaks; 125 if that cannot be told.\n",
         out);
 }
 
@@ -235,7 +241,7 @@ static void set_environment(const char *library)
 {
     const char *preloaded = getenv("LD_PRELOAD");
     for (int i = 0; i < HT_OPTION_COUNT; i++)
-        if (values[i])
+        if (values[i] && i != HT_OPT_FAIL_ON_LEAK)
             set_variable(ht_options[i].variable, values[i]);
     char *preload =
         preloaded && *preloaded ? ht_format("%s:%s", library, preloaded) : ht_format("%s", library);
@@ -283,6 +289,37 @@ static int become(char **argv)
     return status;
 }
 
+static int become_as_child(void *argv)
+{
+    unsetenv(ht_options[HT_OPT_FAIL_ON_LEAK].variable); /* what the program runs, we do not judge */
+    return become(argv);
+}
+
+/* Runs the program beneath this process, which ends as the program does, or with `leak_code`. */
+static int supervise(char **argv, int leak_code)
+{
+    struct timespec start;
+    pid_t child;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    int status = ht_supervise(become_as_child, argv, &child);
+    if (status < 0) {
+        ht_complain("run: no process can be made: %s; try again later", strerror(errno));
+        return OWN_FAILURE;
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        ht_end_like(status);
+    uint64_t since = (uint64_t)start.tv_sec * HT_SECOND + (uint64_t)start.tv_nsec;
+    switch (ht_leak_gate(child, since, effective(HT_OPT_OUTPUT))) {
+    case HT_GATE_OPEN:
+        return 0;
+    case HT_GATE_LEAK:
+        return leak_code;
+    case HT_GATE_UNKNOWN:
+        break;
+    }
+    return OWN_FAILURE;
+}
+
 int ht_cmd_run(int argc, char **argv)
 {
     bool help = false;
@@ -298,5 +335,8 @@ int ht_cmd_run(int argc, char **argv)
     }
     if (!check_environment() || !check_output() || !check_tag_file())
         return OWN_FAILURE;
+    uint64_t leak_code;
+    if (!ht_option_check(HT_OPT_FAIL_ON_LEAK, effective(HT_OPT_FAIL_ON_LEAK), &leak_code))
+        return supervise(argv + optind, (int)leak_code);
     return become(argv + optind);
 }
