@@ -56,9 +56,9 @@ def clean_environment():
 
 
 def start(argv, directory, env=None, **keywords):
+    keywords.setdefault("stdin", subprocess.DEVNULL)
     return subprocess.Popen([str(a) for a in argv], cwd=directory, env=env or clean_environment(),
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, **keywords)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords)
 
 
 def finish(process, timeout):
