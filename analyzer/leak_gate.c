@@ -137,8 +137,8 @@ static enum ht_gate judge(const struct ht_profile *p, const char *path)
                     ht_grouped_real(v.mb_per_hour, 2), v.reason, others, path);
         gate = HT_GATE_LEAK;
     } else if (!p->has_tick) {
-        ht_complain("%s: ends before its first tick: whether the program leaks is not known", path);
-        gate = HT_GATE_UNKNOWN;
+        ht_complain("no leak was found, but nothing could be judged: the program ended before the "
+                    "first tick");
     } else if ((n = count(p, HT_VERDICT_INCONCLUSIVE, &tag, &v)) > 0) {
         free(others);
         others = and_others(n);

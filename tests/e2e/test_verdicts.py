@@ -15,7 +15,7 @@ import time
 import harness
 from harness import controller
 
-DEMO = os.environ.get("E2E_DEMO", "")
+DEMO = os.environ.get("E2E_DEMO_TAGGED", "")
 KINDS = ("classical", "sta", "adaptive", "hybrid")
 PYTHON = "/usr/bin/python3"
 
