@@ -64,6 +64,7 @@ class FailOnLeak(harness.TallyTest):
                    for case in cases}
         for case, (status, words) in cases.items():
             result = harness.finish(started[case], 120)
+            print(f"{case}: {result.own}")
             self.expect(f"{case}: exit status", result.status, status)
             said = [line for line in result.own if "counting; " not in line]
             if words:
