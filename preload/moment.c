@@ -24,6 +24,11 @@ uint64_t ht_realtime_ns(void)
     return now(CLOCK_REALTIME);
 }
 
+uint64_t ht_thread_cpu_ns(void)
+{
+    return now(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t ht_resident_bytes(void)
 {
     char text[128];

@@ -12,8 +12,9 @@ struct ht_moment {
     uint64_t rss_bytes;    /* HTL_UNKNOWN where it cannot be read */
 };
 
-uint64_t ht_now_ns(void);      /* CLOCK_MONOTONIC */
-uint64_t ht_realtime_ns(void); /* CLOCK_REALTIME */
+uint64_t ht_now_ns(void);        /* CLOCK_MONOTONIC */
+uint64_t ht_realtime_ns(void);   /* CLOCK_REALTIME */
+uint64_t ht_thread_cpu_ns(void); /* what this thread has had of a core */
 
 /* Resident bytes of the process, HTL_UNKNOWN where it cannot be read. No stdio, no allocation. */
 uint64_t ht_resident_bytes(void);

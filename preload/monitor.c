@@ -106,17 +106,18 @@ static void plan_poll(uint64_t now, unsigned new_stacks)
 }
 
 /* However many sites and threads there are, the monitor takes no more than a share of one core:
- * what took long is not done again before a multiple of that time. */
-static uint64_t at_the_earliest(uint64_t planned, uint64_t began, uint64_t rest)
+ * what took long is not done again before a multiple of that time. It is the thread's own time that
+ * counts: on a busy machine it waits long for its turn, and must not wait for that again. */
+static uint64_t at_the_earliest(uint64_t planned, uint64_t cpu_began, uint64_t rest)
 {
-    uint64_t now = ht_now_ns(), earliest = now + (now - began) * rest;
+    uint64_t earliest = ht_now_ns() + (ht_thread_cpu_ns() - cpu_began) * rest;
     return planned > earliest ? planned : earliest;
 }
 
 /* Looks at the counters, and writes a tick where one is due. */
 static void look(uint64_t now)
 {
-    uint64_t interval = ht_settings.value[HT_OPT_INTERVAL], began = ht_now_ns();
+    uint64_t interval = ht_settings.value[HT_OPT_INTERVAL], began = ht_thread_cpu_ns();
     bool tick = now >= due.tick;
     ht_aggregate_look(tick ? HT_LOOK_TICK : HT_LOOK_SAMPLE);
     if (tick) {
@@ -137,10 +138,11 @@ static void look(uint64_t now)
 /* One turn of work; the gate is held. */
 static void work(uint64_t now)
 {
+    uint64_t began = ht_thread_cpu_ns();
     unsigned new_stacks = ht_aggregate_discover();
     ht_stack_bounds_learn(now);
     plan_poll(now, new_stacks);
-    due.poll = at_the_earliest(due.poll, now, new_stacks ? REST_LEARNING : REST_STEADY);
+    due.poll = at_the_earliest(due.poll, began, new_stacks ? REST_LEARNING : REST_STEADY);
     if (now >= due.tick || now >= due.look)
         look(now);
 }
