@@ -48,19 +48,22 @@ static void fill(const struct ht_profile *p, const struct ht_past *past, bool th
     }
 }
 
-/* Leaves out what the end of the process did. */
+/*
+ * Leaves out what the end of the process did: its last figures; and where they are less than half
+ * of the highest of the last twentieth of the ticks, all that came after that.
+ */
 static void trim_end(const struct ht_profile *p, struct ht_evidence *e)
 {
     if (!(p->last.flags & HTL_TICK_FINAL) || e->count < 3)
         return;
     uint64_t at_last = e->samples[--e->count].low_bytes;
-    for (size_t most = e->count / 20; most > 0 && e->count > 2; most--) {
-        if (e->samples[e->count - 1].low_bytes >= e->samples[e->count - 2].low_bytes)
-            break;
-        e->count--;
-    }
-    uint64_t before = e->samples[e->count - 1].low_bytes;
-    e->given_back = before > 0 && at_last < before / 2;
+    size_t highest = e->count - 1, oldest = e->count - 1 - e->count / 20;
+    for (size_t i = highest; i-- > oldest;)
+        if (e->samples[i].low_bytes > e->samples[highest].low_bytes)
+            highest = i;
+    e->given_back = at_last < e->samples[highest].low_bytes / 2;
+    if (e->given_back)
+        e->count = highest + 1;
 }
 
 struct ht_evidence ht_evidence_of_tag(const struct ht_profile *p, const struct ht_tag *tag)

@@ -7,9 +7,9 @@
  * the file comes from HISTORY records, where a point stands for many ticks: it is one sample.
  *
  * The end of a process is no part of what it did while it ran: the figures that were taken after
- * its last word are left out, and the falls that lead to them, as far as they go back without a
- * pause and no further than a twentieth of the ticks. So memory that grew all the time is not
- * called bounded because it was given back on the way out.
+ * its last word are left out; and where it gave back more than half of what it had, so is what
+ * follows the peak, as far as that lies within the last twentieth of the ticks. So memory that grew
+ * all the time is not called bounded because it was given back on the way out.
  */
 #ifndef HEAPTALLY_ANALYZER_EVIDENCE_H
 #define HEAPTALLY_ANALYZER_EVIDENCE_H
