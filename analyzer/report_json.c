@@ -5,7 +5,9 @@
 #include "report.h"
 
 #include <math.h>
+#include <stdlib.h>
 
+#include "diagnose.h"
 #include "heaptally/units.h"
 #include "json_parts.h"
 
@@ -14,17 +16,20 @@
 static json_t *memory_block(const struct ht_profile *p)
 {
     double growth = NAN, unaccounted = NAN;
+    char *diagnosis = ht_diagnosis_of(p);
+    json_t *why = ht_json_text(diagnosis);
+    free(diagnosis);
     if (p->rss_last != HTL_UNKNOWN) {
         growth = ((double)p->rss_last - (double)p->rss_baseline) / (double)HT_MB;
         unaccounted = ((double)p->rss_last - (double)p->live_bytes - (double)p->last.own_bytes) /
                       (double)HT_MB;
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:n}", "rss_mb",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rss_mb",
                      ht_json_megabytes(p->rss_last), "baseline_mb",
                      ht_json_megabytes(p->rss_baseline), "growth_mb", ht_json_real(growth),
                      "live_bytes", ht_json_number_if(p->has_tick, p->live_bytes), "live_blocks",
                      ht_json_number_if(p->has_tick, p->live_blocks), "unaccounted_mb",
-                     ht_json_real(unaccounted), "diagnosis");
+                     ht_json_real(unaccounted), "diagnosis", why);
 }
 
 static json_t *trend_block(const struct ht_report *r)

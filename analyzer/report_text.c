@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "blame.h"
+#include "diagnose.h"
 #include "frame_text.h"
 #include "heaptally/units.h"
 #include "sparkline.h"
@@ -305,6 +306,10 @@ static void write_process(const struct ht_page *page)
     ht_labelled(page, "memory",
                 ht_format("%s resident (%s since the start), %s live in %s, %s heaptally's own",
                           rss, growth, live, ht_counted(p->live_blocks, "block"), own));
+    char *diagnosis = ht_diagnosis_of(p);
+    if (diagnosis && strncmp(diagnosis, "steady", 6) != 0)
+        ht_labelled(page, "growth", ht_format("%s", diagnosis));
+    free(diagnosis);
     free(rss);
     free(live);
     free(own);

@@ -229,7 +229,30 @@ class Profile(driver.Case):
             f.tick(t, rss=rss, own=MB, tags={1: dict(allocated=(2 * MB, 1))})
         memory = self.load(f)["memory"]
         self.assertEqual(memory, dict(rss_mb=14, baseline_mb=10, growth_mb=4, live_bytes=2 * MB,
-                                      live_blocks=1, unaccounted_mb=11, diagnosis=None))
+                                      live_blocks=1, unaccounted_mb=11,
+                                      diagnosis="not heap: resident memory grew by 4.0 MB, the "
+                                      "live heap by 0 bytes; the rest is no heap: mappings, "
+                                      "stacks, files"))
+
+    def diagnosis(self, rss, live, peak=0, blocks=1):
+        """Of two ticks with (resident, live) MB each."""
+        f = one_site()
+        for t in (0, 1):
+            f.tick(t + 1, rss=rss[t] * MB, tags={1: dict(allocated=(live[t] * MB, blocks),
+                                                         peak=peak * MB)})
+        return self.load(f)["memory"]["diagnosis"].split(":")[0]
+
+    def test_diagnosis(self):
+        self.assertEqual(self.diagnosis((100, 101), (50, 50)), "steady")
+        self.assertEqual(self.diagnosis((100, 90), (50, 60)), "steady")
+        self.assertEqual(self.diagnosis((10, 30), (5, 22)), "live heap")
+        self.assertEqual(self.diagnosis((10, 30), (5, 5), peak=20), "retained")
+        self.assertEqual(self.diagnosis((10, 30), (5, 5), peak=6), "not heap")
+        self.assertEqual(self.diagnosis((10, 30), (5, 9), blocks=10**6), "retained")
+        f = one_site()
+        for t in range(200):
+            f.tick(t + 1, rss=(10 + t) * MB, tags={1: dict(allocated=((t + 1) * MB, t + 1))})
+        self.assertTrue(self.load(f)["memory"]["diagnosis"].startswith("leak: "))
 
     def test_unknown_is_null(self):
         report = self.load(htl.File())
