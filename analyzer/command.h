@@ -20,6 +20,8 @@ int ht_cmd_run(int argc, char **argv);
 void ht_help_run(FILE *out);
 int ht_cmd_report(int argc, char **argv);
 void ht_help_report(FILE *out);
+int ht_cmd_diff(int argc, char **argv);
+void ht_help_diff(FILE *out);
 
 /*
  * Explains why getopt_long, with opterr = 0 and a short option string that begins with ':' (or

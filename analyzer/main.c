@@ -12,6 +12,7 @@ static const struct ht_command commands[] = {
     {"run", "run a program and count its heap", 125, ht_cmd_run, ht_help_run},
     {"report", "say from a snapshot file who holds how much, and where", 2, ht_cmd_report,
      ht_help_report},
+    {"diff", "say what grew between two snapshot files", 2, ht_cmd_diff, ht_help_diff},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -5,6 +5,7 @@ The build tells where things are, in the environment:
 
     E2E_LIBRARY    libheaptally.so
     E2E_COMMAND    the heaptally command
+    E2E_DEMO       the demo's program that knows nothing of heaptally
     E2E_PROGRAMS   the directory of the programs built from tests/programs
 
 A driver ends with harness.main(): exit status 0 if all went well, 1 if anything failed, 77 if
@@ -23,6 +24,7 @@ import unittest
 
 LIBRARY = os.environ.get("E2E_LIBRARY", "")
 COMMAND = os.environ.get("E2E_COMMAND", "")
+DEMO = os.environ.get("E2E_DEMO", "")
 PROGRAMS = os.environ.get("E2E_PROGRAMS", "")
 
 # What is tested here is figures: without debug files a report takes a tenth of the time.
