@@ -167,6 +167,8 @@ static bool report_on(struct request *request, const char *path, bool several)
         retag(profile, symbolizer, request->rules);
     ht_report_make(profile, symbolizer, &report);
     ht_report_select(&report, &request->selection);
+    if (request->format->all_views)
+        ht_report_look_back(&report);
     if (several && request->format == ht_report_formats)
         fprintf(request->out, "%s==> %s <==\n", request->written ? "\n" : "", profile->file);
     request->format->write(&report, &style, request->out);

@@ -13,13 +13,14 @@
 #include "text.h"
 
 const struct ht_report_format ht_report_formats[] = {
-    {"text", "for people", ht_write_text, false},
-    {"json", "for programs; schema heaptally-report/1", ht_write_json, false},
-    {"pprof", "for 'go tool pprof' and its relatives", ht_write_pprof, true},
-    {"folded", "stacks for flame graph tools", ht_write_folded, false},
-    {"csv", "the recorded past, tick by tick", ht_write_csv, false},
-    {"prometheus", "the last figures, as metrics", ht_write_prometheus, false},
-    {NULL, NULL, NULL, false},
+    {"text", "for people", ht_write_text, false, false},
+    {"json", "for programs; schema heaptally-report/1", ht_write_json, false, false},
+    {"html", "a page to look at, which fetches nothing", ht_write_html, true, true},
+    {"pprof", "for 'go tool pprof' and its relatives", ht_write_pprof, true, false},
+    {"folded", "stacks for flame graph tools", ht_write_folded, false, false},
+    {"csv", "the recorded past, tick by tick", ht_write_csv, false, false},
+    {"prometheus", "the last figures, as metrics", ht_write_prometheus, false, false},
+    {NULL, NULL, NULL, false, false},
 };
 
 const struct ht_report_format *ht_report_format(const char *name)

@@ -58,6 +58,7 @@ struct ht_report_format {
     const char *help;
     void (*write)(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
     bool binary; /* not for a terminal; one file gives one report */
+    bool all_views; /* wants the figures of all views, see ht_report_look_back */
 };
 
 /* Ends with an entry whose name is NULL. */
@@ -102,6 +103,7 @@ const char *ht_alert_kind_name(unsigned kind);
 
 void ht_write_text(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
 void ht_write_json(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
+void ht_write_html(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
 void ht_write_pprof(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
 void ht_write_folded(const struct ht_report *report, const struct ht_report_style *style,
                      FILE *out);

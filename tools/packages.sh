@@ -21,6 +21,7 @@ build  libdw-dev             symbols of modules
 build  libelf-dev            symbols of modules
 build  libiberty-dev         names of C++ and Rust
 build  libjansson-dev        JSON
+build  node-d3               the curves and the flame graph of the HTML report
 build  zlib1g-dev            compressed debug information, compressed profiles
 build  libprotobuf-c-dev     profiles for pprof
 build  protobuf-c-compiler   profiles for pprof
@@ -31,6 +32,7 @@ test   util-linux            setpriv, unshare
 test   git                   a real program to run
 test   xz-utils              a real program to run
 test   sqlite3               a real program to run
+all    chromium              opens the HTML report, without a screen
 all    clang                 second compiler
 all    libclang-rt-dev       its sanitizers
 all    llvm                  llvm-symbolizer: what symbols of clang are compared with

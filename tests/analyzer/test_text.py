@@ -204,7 +204,7 @@ class CommandLine(driver.Case):
                              (["help", "reprot"], ["'report'"]),
                              (["report", "--fromat=json", path], ["--fromat=json", "'--format'"]),
                              (["report", "--format"], ["--format", "value"]),
-                             (["report", "--format", "html", path], ["html", "text or json"]),
+                             (["report", "--format", "htlm", path], ["htlm", "text or json or html"]),
                              (["report", "--help=x", path], ["--help", "no value"]),
                              (["report", "-q", path], ["-q"]), (["report", "-o"], ["-o", "value"])):
             with self.subTest(argv=argv):

@@ -1,0 +1,560 @@
+/*
+ * The report to look at: one page that holds everything and fetches nothing. The page itself
+ * (style, scripts, d3) was bundled by the build; what is written here are the data, as JSON in a
+ * script element that is never run. The page's scripts make text of them and nothing else.
+ *
+ * Columns (one array per property) instead of objects, tables for what repeats, series as fine as a
+ * screen: a page of thousands of call sites and a day of ticks is a few MB.
+ */
+#include "report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heaptally/units.h"
+#include "html/page.h"
+#include "page_json.h"
+#include "page_series.h"
+#include "page_tables.h"
+#include "text.h"
+
+enum {
+    MAX_SITES = 10000,      /* listed one by one; those with less are added up per controller */
+    MAX_SERIES = 40,        /* controllers whose past is drawn; the others are added up */
+    MAX_CONTROLLERS = 5000, /* listed one by one */
+    MAX_ALERTS = 2000,      /* the newest ones */
+};
+
+/* Bits of a site; page.js knows them. */
+enum { SITE_CUT = 1, SITE_FALLBACK = 2, SITE_REST = 4 };
+
+/* What is said of a line of the table of sites in whole numbers. */
+enum column {
+    CONTROLLER,
+    FLAGS,
+    SITES, /* that the line stands for: one, or a controller's smaller ones together */
+    LIVE,
+    BLOCKS,
+    ALLOCATED,
+    ALLOCATED_BLOCKS,
+    PEAK,
+    PEAK_BLOCKS,
+    BASELINE,
+    BASELINE_BLOCKS,
+    VERDICT,
+    COLUMNS
+};
+
+static const char *const column_names[COLUMNS] = {
+    [CONTROLLER] = "controller",
+    [FLAGS] = "flags",
+    [SITES] = "sites",
+    [LIVE] = "live",
+    [BLOCKS] = "blocks",
+    [ALLOCATED] = "allocated",
+    [ALLOCATED_BLOCKS] = "allocatedBlocks",
+    [PEAK] = "peak",
+    [PEAK_BLOCKS] = "peakBlocks",
+    [BASELINE] = "baseline",
+    [BASELINE_BLOCKS] = "baselineBlocks",
+    [VERDICT] = "verdict",
+};
+
+struct line {
+    uint64_t columns[COLUMNS];
+    int64_t node;
+    double mb_per_hour; /* NaN where unknown */
+};
+
+struct page {
+    const struct ht_report *report;
+    struct ht_page_json json;
+    struct ht_moments moments;
+    size_t controller_count; /* that are listed */
+    struct line *lines;
+    size_t line_count;
+};
+
+/* ---- the process ----------------------------------------------------------------------------- */
+
+static const char *ending_of(const struct ht_profile *p)
+{
+    static const char *const endings[] = {
+        [HTL_END_EXIT] = "exit",
+        [HTL_END_EXEC] = "exec",
+        [HTL_END_STOPPED] = "stopped",
+        [HTL_END_DORMANT] = "dormant",
+    };
+    if (!p->has_end)
+        return NULL;
+    return p->end.reason >= HTL_END_EXIT && p->end.reason <= HTL_END_DORMANT
+               ? endings[p->end.reason]
+               : "ended";
+}
+
+static void write_process(struct page *page)
+{
+    const struct ht_profile *p = page->report->profile;
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "process", '{');
+    ht_page_text(j, "exe", p->exe);
+    ht_page_text(j, "host", p->host);
+    ht_page_text(j, "file", p->file);
+    ht_page_number(j, "pid", p->start.pid);
+    ht_page_number(j, "start", p->start.start_realtime_ns / HT_MILLISECOND);
+    ht_page_real(j, "duration", p->duration_s);
+    ht_page_text(j, "ending", ending_of(p));
+    ht_page_number(j, "ticks", p->process.count);
+    ht_page_close(j, '}');
+}
+
+static void write_memory(struct page *page)
+{
+    const struct ht_profile *p = page->report->profile;
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "memory", '{');
+    ht_page_number(j, "rss", p->rss_last);
+    ht_page_number(j, "rssBaseline", p->rss_baseline);
+    ht_page_number(j, "live", p->has_tick ? p->live_bytes : HTL_UNKNOWN);
+    ht_page_number(j, "blocks", p->has_tick ? p->live_blocks : HTL_UNKNOWN);
+    ht_page_number(j, "own", p->has_tick ? p->last.own_bytes : HTL_UNKNOWN);
+    ht_page_number(j, "allocated", p->last.total.allocated_bytes);
+    ht_page_number(j, "allocatedBlocks", p->last.total.allocated_blocks);
+    ht_page_close(j, '}');
+}
+
+/* ---- verdicts -------------------------------------------------------------------------------- */
+
+static void write_verdict(struct ht_page_json *j, const char *key, const struct ht_verdict *v)
+{
+    ht_page_open(j, key, '{');
+    ht_page_text(j, "kind", ht_verdict_name(v->kind));
+    ht_page_text(j, "reason", v->reason);
+    ht_page_real(j, "rate", v->mb_per_hour);
+    ht_page_real(j, "low", v->ci_low);
+    ht_page_real(j, "high", v->ci_high);
+    ht_page_real(j, "secondsToLimit", v->seconds_to_limit);
+    ht_page_close(j, '}');
+}
+
+static void write_trend(struct page *page)
+{
+    const struct ht_rss_trend *t = &page->report->trend;
+    struct ht_page_json *j = &page->json;
+    struct ht_verdict verdict;
+    ht_verdict_of_process(page->report->profile, &verdict);
+    write_verdict(j, "verdict", &verdict);
+    ht_page_open(j, "trend", '{');
+    ht_page_real(j, "rate", t->mb_per_hour);
+    ht_page_real(j, "low", t->ci_low);
+    ht_page_real(j, "high", t->ci_high);
+    ht_page_number(j, "samples", t->samples);
+    ht_page_close(j, '}');
+}
+
+/* ---- controllers ----------------------------------------------------------------------------- */
+
+static void write_figures(struct ht_page_json *j, const struct ht_controller *c)
+{
+    const struct ht_tag *tag = c->tag;
+    ht_page_number(j, "live", tag->live_bytes);
+    ht_page_number(j, "blocks", tag->live_blocks);
+    ht_page_number(j, "peak", tag->peak_bytes);
+    ht_page_number(j, "allocated", tag->latest.figures.allocated_bytes);
+    ht_page_number(j, "allocatedBlocks", tag->latest.figures.allocated_blocks);
+    ht_page_number(j, "made", tag->latest.instantiations);
+    ht_page_number(j, "cycles", tag->latest.cycles);
+    ht_page_real(j, "each", ht_recurring_bytes_each(c));
+    ht_page_real(j, "per1000", c->mb_per_1000_recurring);
+    ht_page_real(j, "timesLimit", c->times_limit);
+    ht_page_number(j, "oneOffBytes", c->one_off.bytes);
+    ht_page_number(j, "oneOffBlocks", c->one_off.blocks);
+}
+
+static void write_column(struct ht_page_json *j, const char *key, const uint64_t *values,
+                         size_t count)
+{
+    ht_page_open(j, key, '[');
+    for (size_t i = 0; i < count; i++)
+        ht_page_number(j, NULL, values[i]);
+    ht_page_close(j, ']');
+}
+
+/* Lowest and highest are left out where they say no more than the values. */
+static void write_series(struct page *page, const char *key, const struct ht_series *s)
+{
+    struct ht_page_json *j = &page->json;
+    size_t count = page->moments.count;
+    ht_page_open(j, key, '{');
+    write_column(j, "value", s->value, count);
+    if (memcmp(s->low, s->value, count * sizeof *s->low) != 0)
+        write_column(j, "low", s->low, count);
+    if (memcmp(s->high, s->value, count * sizeof *s->high) != 0)
+        write_column(j, "high", s->high, count);
+    ht_page_close(j, '}');
+}
+
+static void add_series(struct ht_series *sum, const struct ht_series *more, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        sum->value[i] += more->value[i];
+        sum->low[i] += more->low[i];
+        sum->high[i] += more->high[i];
+    }
+}
+
+static int by_peak(const void *a, const void *b)
+{
+    const struct ht_controller *x = *(const struct ht_controller *const *)a;
+    const struct ht_controller *y = *(const struct ht_controller *const *)b;
+    if (x->tag->peak_bytes != y->tag->peak_bytes)
+        return x->tag->peak_bytes < y->tag->peak_bytes ? 1 : -1;
+    return x < y ? -1 : x > y;
+}
+
+/* A new array: whether each listed controller is among those whose past is drawn by itself. */
+static bool *choose_drawn(const struct page *page)
+{
+    const struct ht_report *r = page->report;
+    size_t count = page->controller_count;
+    bool *drawn = ht_allocate_zeroed(count + 1, sizeof *drawn);
+    const struct ht_controller **order = ht_allocate_zeroed(count + 1, sizeof *order);
+    for (size_t i = 0; i < count; i++)
+        order[i] = &r->controllers[i];
+    qsort(order, count, sizeof *order, by_peak);
+    for (size_t i = 0; i < count; i++)
+        drawn[order[i] - r->controllers] =
+            i < MAX_SERIES || ht_is_suspect(order[i]) || order[i] == r->worst;
+    free(order);
+    return drawn;
+}
+
+static void write_controllers(struct page *page)
+{
+    const struct ht_report *r = page->report;
+    struct ht_page_json *j = &page->json;
+    struct ht_series *series = ht_allocate_zeroed(3, sizeof *series), *rest = series + 1,
+                     *rss = series + 2;
+    bool *drawn = choose_drawn(page);
+    size_t suspects_drawn = 0;
+    ht_page_open(j, "controllers", '[');
+    for (size_t i = 0; i < r->controller_count; i++) {
+        const struct ht_controller *c = &r->controllers[i];
+        ht_series_of(&c->tag->past, &page->moments, 0, series);
+        bool listed = i < page->controller_count;
+        bool own = listed && drawn[i] && suspects_drawn++ < 2 * MAX_SERIES;
+        if (!own)
+            add_series(rest, series, page->moments.count);
+        if (!listed)
+            continue;
+        ht_page_open(j, NULL, '{');
+        ht_page_text(j, "name", c->tag->name);
+        ht_page_bool(j, "suspect", ht_is_suspect(c));
+        write_figures(j, c);
+        write_verdict(j, "verdict", &c->verdict);
+        if (own)
+            write_series(page, "past", series);
+        ht_page_close(j, '}');
+    }
+    ht_page_close(j, ']');
+    write_series(page, "rest", rest);
+    ht_series_of(&r->profile->process, &page->moments, HTL_UNKNOWN, rss);
+    write_series(page, "rss", rss);
+    free(drawn);
+    free(series);
+}
+
+static void write_moments(struct page *page)
+{
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "times", '[');
+    for (size_t i = 0; i < page->moments.count; i++)
+        ht_page_real(j, NULL, (double)page->moments.t_ns[i] / (double)HT_SECOND);
+    ht_page_close(j, ']');
+    static const char *const names[HT_MOMENTS] = {
+        [HT_AT_PEAK] = "peak", [HT_AT_BASELINE] = "baseline"};
+    for (size_t m = 0; m < HT_MOMENTS; m++) {
+        const struct ht_look_back *moment = &page->report->moments[m];
+        bool known = page->report->looked_back && moment->known;
+        ht_page_open(j, names[m], '{');
+        ht_page_real(j, "time", known ? (double)moment->t_ns / (double)HT_SECOND : NAN);
+        ht_page_number(j, "live", known ? moment->live_bytes : HTL_UNKNOWN);
+        ht_page_number(j, "leftOut", known ? moment->left_out_bytes : HTL_UNKNOWN);
+        ht_page_close(j, '}');
+    }
+}
+
+/* ---- call sites ------------------------------------------------------------------------------ */
+
+static uint64_t weight_of(const struct ht_site *site)
+{
+    const struct htl_figures *peak = &site->then[HT_AT_PEAK];
+    uint64_t then = peak->allocated_bytes - peak->freed_bytes;
+    return site->live_bytes > then ? site->live_bytes : then;
+}
+
+static int by_weight(const void *a, const void *b)
+{
+    const struct ht_site *x = *(const struct ht_site *const *)a;
+    const struct ht_site *y = *(const struct ht_site *const *)b;
+    uint64_t m = weight_of(x), n = weight_of(y);
+    if (m != n)
+        return m < n ? 1 : -1;
+    m = x->figures.allocated_bytes, n = y->figures.allocated_bytes;
+    return m != n ? (m < n ? 1 : -1) : 0;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct ht_site *x = *(const struct ht_site *const *)a;
+    const struct ht_site *y = *(const struct ht_site *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The MAX_SITES largest sites of all controllers, live or at the peak, by address. */
+static const struct ht_site **choose_sites(const struct ht_report *r, size_t *count)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < r->controller_count; i++)
+        all += r->controllers[i].site_count;
+    const struct ht_site **sites = ht_allocate_zeroed(all + 1, sizeof *sites);
+    size_t n = 0;
+    for (size_t i = 0; i < r->controller_count; i++)
+        for (size_t k = 0; k < r->controllers[i].site_count; k++)
+            sites[n++] = r->controllers[i].sites[k];
+    if (all > MAX_SITES)
+        qsort(sites, all, sizeof *sites, by_weight);
+    *count = all < MAX_SITES ? all : MAX_SITES;
+    qsort(sites, *count, sizeof *sites, by_address);
+    return sites;
+}
+
+static uint64_t difference(uint64_t allocated, uint64_t freed)
+{
+    return allocated > freed ? allocated - freed : 0;
+}
+
+static void add_to_line(struct line *line, const struct ht_site *site)
+{
+    const struct htl_figures *peak = &site->then[HT_AT_PEAK];
+    const struct htl_figures *baseline = &site->then[HT_AT_BASELINE];
+    const uint64_t more[COLUMNS] = {
+        [SITES] = 1,
+        [LIVE] = site->live_bytes,
+        [BLOCKS] = site->live_blocks,
+        [ALLOCATED] = site->figures.allocated_bytes,
+        [ALLOCATED_BLOCKS] = site->figures.allocated_blocks,
+        [PEAK] = difference(peak->allocated_bytes, peak->freed_bytes),
+        [PEAK_BLOCKS] = difference(peak->allocated_blocks, peak->freed_blocks),
+        [BASELINE] = difference(baseline->allocated_bytes, baseline->freed_bytes),
+        [BASELINE_BLOCKS] = difference(baseline->allocated_blocks, baseline->freed_blocks),
+    };
+    for (enum column i = 0; i < COLUMNS; i++)
+        line->columns[i] += more[i];
+}
+
+static struct line empty_line(size_t controller, unsigned flags)
+{
+    return (struct line){
+        .columns =
+            {[CONTROLLER] = controller, [FLAGS] = flags, [VERDICT] = HT_VERDICT_INCONCLUSIVE},
+        .node = HT_NO_NODE,
+        .mb_per_hour = NAN,
+    };
+}
+
+static void add_line(struct page *page, const struct line *line)
+{
+    page->lines = ht_room_for_one(page->lines, page->line_count, sizeof *page->lines);
+    page->lines[page->line_count++] = *line;
+}
+
+static void add_site(struct page *page, struct ht_page_tables *tables, size_t controller,
+                     const struct ht_site *site)
+{
+    struct ht_verdict verdict;
+    struct line line = empty_line(controller, 0);
+    ht_verdict_of_site(page->report->profile, site, &verdict);
+    add_to_line(&line, site);
+    if (site->stack->flags & HTL_STACK_FALLBACK)
+        line.columns[FLAGS] |= SITE_FALLBACK;
+    else if (site->stack->flags & HTL_STACK_CUT)
+        line.columns[FLAGS] |= SITE_CUT;
+    line.columns[VERDICT] = verdict.kind;
+    line.mb_per_hour = verdict.mb_per_hour;
+    line.node = ht_page_stack(tables, site->stack);
+    add_line(page, &line);
+}
+
+/* One line for each chosen site of a controller, and one for all others. */
+static void add_lines(struct page *page, struct ht_page_tables *tables, size_t controller,
+                      const struct ht_site **chosen, size_t chosen_count)
+{
+    const struct ht_controller *c = &page->report->controllers[controller];
+    struct line rest = empty_line(controller, SITE_REST);
+    for (size_t i = 0; i < c->site_count; i++) {
+        const struct ht_site *site = c->sites[i];
+        if (bsearch(&site, chosen, chosen_count, sizeof *chosen, by_address))
+            add_site(page, tables, controller, site);
+        else
+            add_to_line(&rest, site);
+    }
+    if (rest.columns[SITES] > 0)
+        add_line(page, &rest);
+}
+
+static void write_lines(struct page *page)
+{
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "sites", '{');
+    for (enum column column = 0; column < COLUMNS; column++) {
+        ht_page_open(j, column_names[column], '[');
+        for (size_t i = 0; i < page->line_count; i++)
+            ht_page_number(j, NULL, page->lines[i].columns[column]);
+        ht_page_close(j, ']');
+    }
+    ht_page_open(j, "node", '[');
+    for (size_t i = 0; i < page->line_count; i++)
+        ht_page_signed(j, NULL, page->lines[i].node);
+    ht_page_close(j, ']');
+    ht_page_open(j, "rate", '[');
+    for (size_t i = 0; i < page->line_count; i++)
+        ht_page_real(j, NULL, page->lines[i].mb_per_hour);
+    ht_page_close(j, ']');
+    ht_page_close(j, '}');
+}
+
+static void write_sites(struct page *page)
+{
+    const struct ht_report *r = page->report;
+    struct ht_page_tables *tables = ht_page_tables_new(r->symbolizer);
+    size_t chosen_count;
+    const struct ht_site **chosen = choose_sites(r, &chosen_count);
+    for (size_t i = 0; i < page->controller_count; i++)
+        add_lines(page, tables, i, chosen, chosen_count);
+    write_lines(page);
+    ht_page_tables_write(tables, &page->json);
+    ht_page_tables_free(tables);
+    free(chosen);
+    free(page->lines);
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+/* A controller's place in the list; HTL_UNKNOWN for the process and what is not listed. */
+static uint64_t place_of(const struct page *page, uint32_t tag)
+{
+    for (size_t i = 0; i < page->controller_count; i++)
+        if (page->report->controllers[i].tag->id == tag)
+            return i;
+    return HTL_UNKNOWN;
+}
+
+static void write_alerts(struct page *page)
+{
+    static const char *const states[] = {"enter", "escalate", "clear"};
+    static const char *const severities[] = {"info", "warning", "critical"};
+    const struct ht_profile *p = page->report->profile;
+    struct ht_page_json *j = &page->json;
+    size_t first = p->alert_count > MAX_ALERTS ? p->alert_count - MAX_ALERTS : 0;
+    ht_page_number(j, "alertsLeftOut", first);
+    ht_page_open(j, "alerts", '[');
+    for (size_t i = first; i < p->alert_count; i++) {
+        const struct htl_alert *a = &p->alerts[i].head;
+        uint64_t start = p->start.start_monotonic_ns;
+        double t = a->monotonic_ns > start ? (double)(a->monotonic_ns - start) : 0;
+        ht_page_open(j, NULL, '{');
+        ht_page_real(j, "time", t / (double)HT_SECOND);
+        ht_page_text(j, "kind", ht_alert_kind_name(a->kind));
+        ht_page_text(j, "state", a->state < 3 ? states[a->state] : NULL);
+        ht_page_text(j, "severity", a->severity < 3 ? severities[a->severity] : NULL);
+        ht_page_number(j, "controller", place_of(page, a->tag));
+        ht_page_real(j, "value", a->value_mb);
+        ht_page_real(j, "threshold", a->threshold_mb);
+        ht_page_text(j, "message", p->alerts[i].message);
+        ht_page_close(j, '}');
+    }
+    ht_page_close(j, ']');
+}
+
+static void write_settings(struct page *page)
+{
+    const struct ht_profile *p = page->report->profile;
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "settings", '[');
+    for (size_t i = 0; i < p->setting_count; i++) {
+        ht_page_open(j, NULL, '[');
+        ht_page_text(j, NULL, p->settings[i].key);
+        ht_page_text(j, NULL, p->settings[i].value);
+        ht_page_close(j, ']');
+    }
+    ht_page_close(j, ']');
+}
+
+/* After the sites: only then it is known which modules were asked for symbols. */
+static void write_quality(struct page *page)
+{
+    const struct ht_report *r = page->report;
+    const struct ht_profile *p = r->profile;
+    const struct htl_tick *last = &p->last;
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "quality", '{');
+    ht_page_text(j, "torn", p->reading.torn);
+    ht_page_number(j, "fileSize", p->reading.file_size);
+    ht_page_number(j, "unread", p->reading.file_size - p->reading.offset);
+    ht_page_bool(j, "hasTick", p->has_tick);
+    ht_page_bool(j, "sitesAreExact", p->quality.sites_are_exact);
+    ht_page_number(j, "leftOut", p->quality.left_out_bytes);
+    ht_page_number(j, "strange",
+                   p->reading.malformed + p->quality.contradictions + p->quality.unknown_names);
+    ht_page_number(j, "newer", p->reading.unknown);
+    ht_page_number(j, "fallback", last->fallback.allocated_bytes);
+    ht_page_number(j, "fallbackLive",
+                   difference(last->fallback.allocated_bytes, last->fallback.freed_bytes));
+    ht_page_number(j, "foreign", last->foreign_frees);
+    ht_page_number(j, "foreignBytes", last->foreign_bytes);
+    ht_page_number(j, "overruns", last->suspected_overruns);
+    ht_page_number(j, "dropped", last->dropped_ticks);
+    ht_page_number(j, "truncated", last->truncated);
+    ht_page_signed(j, "staticAllocator", ht_report_static_allocator(p));
+    ht_page_open(j, "modules", '[');
+    const struct ht_module *module;
+    const char *why;
+    for (size_t i = 0; (module = ht_symbolizer_problem(r->symbolizer, i, &why)); i++) {
+        ht_page_open(j, NULL, '[');
+        ht_page_text(j, NULL, module->label);
+        ht_page_text(j, NULL, why);
+        ht_page_close(j, ']');
+    }
+    ht_page_close(j, ']');
+    ht_page_close(j, '}');
+}
+
+void ht_write_html(const struct ht_report *r, const struct ht_report_style *style, FILE *out)
+{
+    (void)style;
+    struct page page = {.report = r, .json = {.out = out}};
+    struct ht_page_json *j = &page.json;
+    page.controller_count =
+        r->controller_count < MAX_CONTROLLERS ? r->controller_count : MAX_CONTROLLERS;
+    ht_moments_of(r->profile, &page.moments);
+    fwrite(ht_page_before, 1, ht_page_before_size, out);
+    ht_page_open(j, NULL, '{');
+    ht_page_text(j, "version", HEAPTALLY_VERSION);
+    write_process(&page);
+    write_memory(&page);
+    write_trend(&page);
+    ht_page_real(j, "limit", r->limit_mb);
+    ht_page_number(j, "worst", r->worst ? (uint64_t)(r->worst - r->controllers) : HTL_UNKNOWN);
+    ht_page_number(j, "controllersLeftOut",
+                   r->controllers_left_out + r->controller_count - page.controller_count);
+    write_controllers(&page);
+    write_moments(&page);
+    write_sites(&page);
+    write_alerts(&page);
+    write_settings(&page);
+    write_quality(&page);
+    ht_page_close(j, '}');
+    fwrite(ht_page_after, 1, ht_page_after_size, out);
+}
