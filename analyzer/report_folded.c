@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "clamped.h"
 #include "frame_text.h"
 #include "text.h"
 
@@ -53,13 +54,14 @@ void ht_write_folded(const struct ht_report *r, const struct ht_report_style *st
         int64_t covered = 0, all = ht_tag_amount(c->tag, view).bytes;
         for (size_t k = 0; k < c->site_count; k++) {
             int64_t bytes = ht_site_amount(c->sites[k], view).bytes;
-            covered += bytes;
+            covered = ht_clamped_sum(covered, bytes);
             if (bytes > 0)
                 put_site(out, r->symbolizer, c->sites[k], bytes);
         }
         if (covered < all && !ht_selection_filters(&r->selection)) {
             put_name(out, c->tag->name);
-            fprintf(out, ";" HT_CALL_SITE_UNKNOWN " %" PRId64 "\n", all - covered);
+            fprintf(out, ";" HT_CALL_SITE_UNKNOWN " %" PRId64 "\n",
+                    ht_clamped_difference(all, covered));
         }
     }
 }
