@@ -1,17 +1,17 @@
 /*
- * heaptally report: reads snapshot files and writes one report each, in one of the formats of
- * report.h. A file that cannot be read does not keep the others from being reported.
+ * heaptally report: reads snapshot files and writes one report on all of them, in one of the
+ * formats of report.h. A file that cannot be read does not keep the others from being reported.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "heaptally/units.h"
+#include "inputs.h"
+#include "merge.h"
 #include "report.h"
 #include "retag.h"
 #include "text.h"
@@ -25,8 +25,7 @@ struct request {
     struct ht_selection selection;
     struct ht_retagging *rules; /* NULL: tags are as they were */
     bool all_frames;
-    FILE *out; /* opened with the first report, so that nothing is lost for want of an input */
-    size_t written;
+    FILE *out; /* opened with the report, so that nothing is lost for want of an input */
 };
 
 enum {
@@ -66,10 +65,12 @@ static const struct option options[] = {
 
 void ht_help_report(FILE *out)
 {
-    fputs("heaptally report [--format FORMAT] [-o FILE] [FILE]...\n\n"
+    fputs("heaptally report [--format FORMAT] [-o FILE] [FILE|DIR|PID]...\n\n"
           "Says from snapshot files which controller holds how much, and where it was allocated.\n"
-          "Without a FILE: the newest .htl file in the working directory.\n"
-          "Several files give several reports, one after the other.\n\n",
+          "Several files give one report, by controller and then by process. DIR is the newest\n"
+          "run in a directory: the newest .htl file, and those of its parents and children.\n"
+          "PID is the file of that process. Without any: the newest run in the working directory.\n"
+          "\n",
           out);
     for (const struct ht_report_format *f = ht_report_formats; f->name; f++)
         fprintf(out, "  --format %-10s %s%s\n", f->name, f->help,
@@ -146,66 +147,87 @@ static void retag(struct ht_profile *profile, struct ht_symbolizer *symbolizer,
                     profile->file, ht_counted(result.unlisted_bytes, "byte"));
 }
 
-/* Writes the report on one file; false after a message. */
-static bool report_on(struct request *request, const char *path, bool several)
+/* What is read of the files of one report. */
+struct loaded {
+    struct ht_profile **profiles;
+    struct ht_report *reports; /* of each; made only where there are several */
+    size_t count;
+};
+
+/* Reads all files; false after a message for each that cannot be read. */
+static bool load(const struct ht_inputs *inputs, struct loaded *loaded)
 {
-    char *error = NULL;
-    struct ht_profile *profile = ht_profile_load(path, &error);
-    if (!profile) {
-        ht_complain("%s: %s", path, error);
+    bool fine = true;
+    loaded->profiles = ht_allocate_zeroed(inputs->count, sizeof *loaded->profiles);
+    for (size_t i = 0; i < inputs->count; i++) {
+        char *error = NULL;
+        struct ht_profile *profile = ht_profile_load(inputs->paths[i], &error);
+        if (profile)
+            loaded->profiles[loaded->count++] = profile;
+        else
+            ht_complain("%s: %s", inputs->paths[i], error);
+        fine &= profile != NULL;
         free(error);
-        return false;
     }
-    if (!open_output(request)) {
-        ht_profile_free(profile);
-        return false;
+    return fine;
+}
+
+/* Each process by itself, in the same view. */
+static void report_parts(const struct request *request, struct loaded *loaded,
+                         struct ht_symbolizer *symbolizer)
+{
+    struct ht_selection selection = HT_SELECT_ALL;
+    selection.view = request->selection.view;
+    selection.baseline_ns = request->selection.baseline_ns;
+    loaded->reports = ht_allocate_zeroed(loaded->count, sizeof *loaded->reports);
+    for (size_t i = 0; i < loaded->count; i++) {
+        ht_report_make(loaded->profiles[i], symbolizer, &loaded->reports[i]);
+        ht_report_select(&loaded->reports[i], &selection);
+        if (request->format->all_views)
+            ht_report_look_back(&loaded->reports[i]);
     }
+}
+
+/* Writes one report on all that was read. */
+static void write_report(struct request *request, struct loaded *loaded)
+{
     struct ht_report report;
+    struct ht_profile *merged = NULL;
     struct ht_symbolizer *symbolizer = ht_symbolizer_new(request->debug_path);
     struct ht_report_style style = style_for(request->out, request->all_frames);
-    if (request->rules)
-        retag(profile, symbolizer, request->rules);
-    ht_report_make(profile, symbolizer, &report);
+    for (size_t i = 0; request->rules && i < loaded->count; i++)
+        retag(loaded->profiles[i], symbolizer, request->rules);
+    if (loaded->count > 1) {
+        report_parts(request, loaded, symbolizer);
+        merged = ht_profiles_merge(loaded->profiles, loaded->count);
+        ht_report_make_merged(merged, loaded->reports, loaded->count, symbolizer, &report);
+    } else {
+        ht_report_make(loaded->profiles[0], symbolizer, &report);
+    }
     ht_report_select(&report, &request->selection);
     if (request->format->all_views)
         ht_report_look_back(&report);
-    if (several && request->format == ht_report_formats)
-        fprintf(request->out, "%s==> %s <==\n", request->written ? "\n" : "", profile->file);
     request->format->write(&report, &style, request->out);
-    request->written++;
     ht_report_clear(&report);
+    for (size_t i = 0; loaded->reports && i < loaded->count; i++)
+        ht_report_clear(&loaded->reports[i]);
     ht_symbolizer_free(symbolizer);
-    ht_profile_free(profile);
-    return true;
+    ht_profile_free(merged);
 }
 
-/* The newest .htl file of the working directory, a new string; NULL after a message. */
-static char *newest_file(void)
+/* Reports on all files in one; false after a message. */
+static bool report_on(struct request *request, const struct ht_inputs *inputs)
 {
-    char *newest = NULL;
-    struct timespec latest = {0, 0};
-    DIR *directory = opendir(".");
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        struct stat status;
-        size_t length = strlen(entry->d_name);
-        if (length < 5 || strcmp(entry->d_name + length - 4, ".htl") != 0 ||
-            stat(entry->d_name, &status) != 0 || !S_ISREG(status.st_mode))
-            continue;
-        bool newer = status.st_mtim.tv_sec != latest.tv_sec
-                         ? status.st_mtim.tv_sec > latest.tv_sec
-                         : status.st_mtim.tv_nsec > latest.tv_nsec;
-        if (!newest || newer) {
-            free(newest);
-            newest = ht_format("%s", entry->d_name);
-            latest = status.st_mtim;
-        }
-    }
-    if (directory)
-        closedir(directory);
-    if (!newest)
-        ht_complain("report: no .htl file in the working directory; name one, or make one with "
-                    "'heaptally run PROGRAM'");
-    return newest;
+    struct loaded loaded = {0};
+    bool fine = load(inputs, &loaded);
+    if (loaded.count > 0 && open_output(request))
+        write_report(request, &loaded);
+    fine &= loaded.count == 0 || request->out;
+    for (size_t i = 0; i < loaded.count; i++)
+        ht_profile_free(loaded.profiles[i]);
+    free(loaded.profiles);
+    free(loaded.reports);
+    return fine;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -364,13 +386,10 @@ int ht_cmd_report(int argc, char **argv)
                     request.format->name);
         return FAILURE;
     }
-    if (optind == argc) {
-        char *newest = newest_file();
-        fine = newest && report_on(&request, newest, false);
-        free(newest);
-    }
-    for (int i = optind; i < argc; i++)
-        fine &= report_on(&request, argv[i], argc - optind > 1);
+    struct ht_inputs inputs = ht_inputs_find("report", argv + optind, (size_t)(argc - optind));
+    fine = !inputs.failed;
+    fine &= report_on(&request, &inputs);
+    ht_inputs_clear(&inputs);
     fine &= close_output(&request);
     ht_selection_clear(&request.selection);
     ht_retagging_free(request.rules);

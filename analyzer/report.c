@@ -165,6 +165,33 @@ void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer
     ht_report_select(r, &HT_SELECT_ALL);
 }
 
+/* The moments of several processes, each of which has its own. */
+static void add_up_moments(struct ht_report *r)
+{
+    for (int m = 0; m < HT_MOMENTS; m++) {
+        r->moments[m] = r->parts[0].moments[m];
+        for (size_t i = 1; i < r->part_count; i++) {
+            const struct ht_look_back *part = &r->parts[i].moments[m];
+            r->moments[m].known |= part->known;
+            r->moments[m].live_bytes += part->live_bytes;
+            r->moments[m].left_out_bytes += part->left_out_bytes;
+            r->moments[m].before_the_file |= part->before_the_file;
+        }
+    }
+}
+
+void ht_report_make_merged(const struct ht_profile *merged, const struct ht_report *parts,
+                           size_t part_count, struct ht_symbolizer *symbolizer, struct ht_report *r)
+{
+    ht_report_make(merged, symbolizer, r);
+    r->parts = parts;
+    r->part_count = part_count;
+    r->looked_back = true;
+    for (size_t i = 0; i < part_count; i++)
+        r->looked_back &= parts[i].looked_back;
+    add_up_moments(r);
+}
+
 void ht_report_clear(struct ht_report *r)
 {
     for (size_t i = 0; i < r->controller_count; i++)

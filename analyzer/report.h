@@ -40,7 +40,9 @@ struct ht_report {
     struct ht_rss_trend trend;
     struct ht_selection selection; /* what it was narrowed to */
     size_t controllers_left_out;   /* by filters */
-    bool looked_back;              /* `moments` and `then` of tags and sites are there */
+    const struct ht_report *parts; /* of each process, where the profile is of several; else NULL */
+    size_t part_count;
+    bool looked_back; /* `moments` and `then` of tags and sites are there */
     struct ht_look_back moments[HT_MOMENTS];
 };
 
@@ -81,6 +83,15 @@ void ht_report_select(struct ht_report *report, const struct ht_selection *selec
 /* Makes the figures of all views known, not only those of the one that was asked for; false after
  * a message. */
 bool ht_report_look_back(struct ht_report *report);
+
+/*
+ * Makes a report on the processes of `parts`, whose merged profile is `merged` (see merge.h), both
+ * of which must outlive the report. Views that look back are those of the parts: look back in them
+ * before they are merged.
+ */
+void ht_report_make_merged(const struct ht_profile *merged, const struct ht_report *parts,
+                           size_t part_count, struct ht_symbolizer *symbolizer,
+                           struct ht_report *report);
 
 /* Frees what ht_report_make made, not what it was given. */
 void ht_report_clear(struct ht_report *report);

@@ -159,6 +159,27 @@ static void put_regions(FILE *out, const struct ht_report *r)
     ht_json_places_free(places);
 }
 
+/* ---- processes ------------------------------------------------------------------------------- */
+
+/* Of one process among several: who holds how much in it. */
+static json_t *part_object(const struct ht_report *part)
+{
+    json_t *controllers = json_array();
+    for (size_t i = 0; i < part->controller_count; i++)
+        json_array_append_new(controllers, controller_head(&part->controllers[i]));
+    return json_pack("{s:o, s:o, s:o, s:o}", "process", ht_json_process(part->profile), "memory",
+                     memory_block(part->profile), "trend", trend_block(part), "controllers",
+                     controllers);
+}
+
+static json_t *parts_array(const struct ht_report *r)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < r->part_count; i++)
+        json_array_append_new(array, part_object(&r->parts[i]));
+    return array;
+}
+
 /* ---- the rest -------------------------------------------------------------------------------- */
 
 static const char *name_in(const char *const *names, size_t count, size_t i)
@@ -259,6 +280,8 @@ void ht_write_json(const struct ht_report *r, const struct ht_report_style *styl
     fputs(",\n\"no_alloc\":", out);
     put_regions(out, r);
     put_block(out, "alerts", alerts_array(r->profile));
+    if (r->part_count > 0)
+        put_block(out, "processes", parts_array(r));
     put_block(out, "quality", quality_block(r));
     fputs("}\n", out);
 }

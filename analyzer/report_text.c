@@ -292,9 +292,16 @@ static void write_process(const struct ht_page *page)
         ending = p->end.reason >= HTL_END_EXIT && p->end.reason <= HTL_END_DORMANT
                      ? endings[p->end.reason]
                      : "ended";
-    ht_labelled(page, "process",
-                ht_format("%s, pid %u on %s, %s, %s", *p->exe ? p->exe : "unknown", p->start.pid,
-                          *p->host ? p->host : "unknown host", ht_duration(p->duration_s), ending));
+    if (page->report->part_count > 0)
+        ht_labelled(page, "processes",
+                    ht_format("%s of %s on %s, within %s", ht_grouped(page->report->part_count),
+                              *p->exe ? p->exe : "unknown", *p->host ? p->host : "unknown host",
+                              ht_duration(p->duration_s)));
+    else
+        ht_labelled(page, "process",
+                    ht_format("%s, pid %u on %s, %s, %s", *p->exe ? p->exe : "unknown",
+                              p->start.pid, *p->host ? p->host : "unknown host",
+                              ht_duration(p->duration_s), ending));
     if (!p->has_tick)
         return;
     char *rss = ht_mb_of(p->rss_last), *live = ht_mb_of(p->live_bytes);
@@ -383,6 +390,7 @@ void ht_write_text(const struct ht_report *r, const struct ht_report_style *styl
     write_process(&page);
     write_view(&page);
     ht_text_controllers(&page);
+    ht_text_processes(&page);
     ht_text_sites(&page);
     ht_text_regions(&page);
     write_alerts(&page);

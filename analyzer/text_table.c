@@ -193,3 +193,58 @@ void ht_text_controllers(const struct ht_page *page)
         fprintf(page->out, "%s %s left out by the filters\n", ht_dots(page),
                 ht_counted(r->controllers_left_out, "controller"));
 }
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+enum { PROGRAM, PID, HELD, RESIDENT, GROWTH, LASTED, GRAVEST, END, PROCESS_COLUMNS };
+
+/* "classical leaks", or the verdict that all share, or the gravest. */
+static char *gravest(const struct ht_report *part)
+{
+    const struct ht_controller *c = part->worst;
+    if (!c)
+        return ht_format("-");
+    if (c->verdict.kind == HT_VERDICT_LEAK)
+        return ht_format("%s leaks", c->tag->name);
+    return c->times_limit > 1 ? ht_format("%s above limit", c->tag->name)
+                              : ht_format("%s", ht_verdict_name(part->controllers[0].verdict.kind));
+}
+
+static void add_process(struct table *t, const struct ht_report *part)
+{
+    const struct ht_profile *p = part->profile;
+    size_t row = t->row_count;
+    add_row(t, part->worst && ht_is_suspect(part->worst) ? HT_RED : NULL);
+    bool known = p->rss_last != HTL_UNKNOWN;
+    double growth = ((double)p->rss_last - (double)p->rss_baseline) / (double)HT_MB;
+    *cell_at(t, row, PROGRAM) = ht_format("%s", *p->exe ? ht_base_name(p->exe) : p->file);
+    *cell_at(t, row, PID) = ht_format("%u", p->start.pid);
+    *cell_at(t, row, HELD) = ht_format("%s", ht_grouped(p->live_bytes));
+    *cell_at(t, row, RESIDENT) = known ? ht_mb_of(p->rss_last) : ht_format("-");
+    *cell_at(t, row, GROWTH) = known ? ht_format("%+.2f MB", growth) : ht_format("-");
+    *cell_at(t, row, LASTED) = ht_format("%s", ht_duration(p->duration_s));
+    *cell_at(t, row, GRAVEST) = gravest(part);
+    *cell_at(t, row, END) = ht_format("%s", p->has_end ? "ended" : "killed or running");
+}
+
+void ht_text_processes(const struct ht_page *page)
+{
+    const struct ht_report *r = page->report;
+    struct table t = {
+        .page = page,
+        .columns = {[PROGRAM] = {"PROCESS", 0, true},
+                    [PID] = {"PID", 0, false},
+                    [HELD] = {"LIVE BYTES", 0, false},
+                    [RESIDENT] = {"RESIDENT", 2, false},
+                    [GROWTH] = {"GROWTH", 3, false},
+                    [LASTED] = {"LASTED", 4, false},
+                    [GRAVEST] = {"GRAVEST", 1, true},
+                    [END] = {"END", 5, true}},
+        .column_count = PROCESS_COLUMNS,
+    };
+    if (r->part_count == 0)
+        return;
+    for (size_t i = 0; i < r->part_count; i++)
+        add_process(&t, &r->parts[i]);
+    finish(&t);
+}

@@ -51,7 +51,7 @@ def figures(allocated=(0, 0), freed=(0, 0)):
 
 class File:
     def __init__(self, exe="/usr/bin/plant", host="rig", pid=4242, start_real=1700000000 * SECOND,
-                 start=1000 * SECOND, version=1, compatible=0, incompatible=0, magic=MAGIC):
+                 start=1000 * SECOND, version=1, compatible=0, incompatible=0, magic=MAGIC, parent=1):
         self.start = start
         self.start_real = start_real
         self.sequence = 0
@@ -60,7 +60,7 @@ class File:
 
         def header(crc):
             return pad8(struct.pack("<8sHHIIIIIQQIHHII", magic, version, 62, size, compatible,
-                                    incompatible, pid, 1, start_real, start, 4096,
+                                    incompatible, pid, parent, start_real, start, 4096,
                                     len(exe.encode()), len(host.encode()), 0, crc) + names)
 
         self.data = bytearray(header(crc32c(header(0))))

@@ -45,17 +45,6 @@ class Json(driver.Case):
             self.check_keys("", report)
             self.assertEqual(report["schema"], "heaptally-report/1")
 
-    def test_several_files_are_several_documents(self):
-        one = htl.File(pid=1).write(self.path("1.htl"))
-        two = htl.File(pid=2).write(self.path("2.htl"))
-        out = self.heaptally("report", "--format=json", one, two).out
-        decoder, pids = json.JSONDecoder(), []
-        while out.strip():
-            report, end = decoder.raw_decode(out.lstrip())
-            pids.append(report["process"]["pid"])
-            out = out.lstrip()[end:]
-        self.assertEqual(pids, [1, 2])
-
     def test_strings_that_are_no_text(self):
         """Bytes that are no UTF-8, control characters: still JSON, nothing lost around them."""
         f = htl.File(exe="/tmp/\x1b[31mred\n").module(1, b"/tmp/\xff\xfe.so").tag(1, b"p\xc3id\x07")

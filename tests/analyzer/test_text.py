@@ -186,15 +186,6 @@ class Text(driver.Case):
         os.utime(self.path("old.htl"), (3000, 3000))
         self.assertIn("pid 1 ", self.heaptally("report").out)
 
-    def test_several_files(self):
-        """One that cannot be read is said, and the others are reported all the same."""
-        htl.File(pid=1).write(self.path("1.htl"))
-        htl.File(pid=2).write(self.path("2.htl"))
-        done = self.heaptally("report", "1.htl", "missing.htl", "2.htl")
-        self.assertEqual((done.returncode, len(done.err.splitlines())), (2, 1))
-        self.assertEqual(re.findall(r"==> (.*) <==", done.out), ["1.htl", "2.htl"])
-        self.assertEqual(re.findall(r"pid (\d+) ", done.out), ["1", "2"])
-
 
 class CommandLine(driver.Case):
     def test_mistakes(self):
