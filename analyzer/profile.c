@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heaptally/alert_kinds.h"
 #include "heaptally/options.h"
 #include "progress.h"
 #include "text.h"
@@ -765,6 +766,19 @@ struct ht_site *ht_profile_site(const struct ht_profile *p, uint32_t id)
     HASH_FIND(hh, p->named_sites, &id, sizeof id, named);
     struct ht_site *site = named ? named->site : NULL;
     return site && site->joined ? site->joined : site;
+}
+
+const char *ht_profile_alert_subject(const struct ht_profile *p, const struct ht_alert *alert)
+{
+    const struct ht_tag *tag;
+    const struct ht_region *region = NULL;
+    uint16_t id = (uint16_t)alert->head.tag;
+    if (alert->head.kind == HEAPTALLY_ALERT_NO_ALLOC && alert->head.tag == id)
+        HASH_FIND(by_id, p->regions_by_id, &id, sizeof id, region);
+    if (region)
+        return region->name;
+    HASH_FIND(by_id, p->tags_by_id, &alert->head.tag, sizeof alert->head.tag, tag);
+    return tag ? tag->name : NULL;
 }
 
 const char *ht_profile_setting(const struct ht_profile *p, const char *key)

@@ -182,6 +182,10 @@ struct ht_site *ht_profile_site(const struct ht_profile *profile, uint32_t id);
 /* Lists the sites of each region anew, after sites were made or joined. */
 void ht_profile_list_regions(struct ht_profile *profile);
 
+/* The name of the tag or of the region that an alert is about; NULL for the process. */
+const char *ht_profile_alert_subject(const struct ht_profile *profile,
+                                     const struct ht_alert *alert);
+
 /* The value of a setting or fact that the process recorded; NULL where it did not. */
 const char *ht_profile_setting(const struct ht_profile *profile, const char *key);
 

@@ -192,16 +192,14 @@ static json_t *alert_object(const struct ht_profile *p, const struct ht_alert *a
     static const char *const states[] = {"enter", "escalate", "clear"};
     static const char *const severities[] = {"info", "warning", "critical"};
     const struct htl_alert *a = &alert->head;
-    const struct ht_tag *tag;
-    HASH_FIND(by_id, p->tags_by_id, &a->tag, sizeof a->tag, tag);
     return json_pack(
         "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "time",
         ht_json_moment(a->realtime_ns), "kind", ht_json_text(ht_alert_kind_name(a->kind)), "state",
         ht_json_text(name_in(states, 3, a->state)), "severity",
         ht_json_text(name_in(severities, 3, a->severity)), "tag",
-        ht_json_text(tag ? tag->name : NULL), "value_mb", ht_json_real(a->value_mb), "threshold_mb",
-        ht_json_real(a->threshold_mb), "rss_mb", ht_json_real(a->rss_mb), "growth_mb",
-        ht_json_real(a->growth_mb), "message", ht_json_text(alert->message));
+        ht_json_text(ht_profile_alert_subject(p, alert)), "value_mb", ht_json_real(a->value_mb),
+        "threshold_mb", ht_json_real(a->threshold_mb), "rss_mb", ht_json_real(a->rss_mb),
+        "growth_mb", ht_json_real(a->growth_mb), "message", ht_json_text(alert->message));
 }
 
 static json_t *alerts_array(const struct ht_profile *p)

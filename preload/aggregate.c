@@ -287,6 +287,20 @@ static void sum_sites(void)
     }
 }
 
+/* Adds a site to the region whose promise it breaks. */
+static void add_forbidden(struct ht_tag_view *region, uint32_t site,
+                          const struct ht_site_view *view)
+{
+    region->forbidden_blocks += view->now.allocated_blocks;
+    region->forbidden_bytes += view->now.allocated_bytes;
+    const struct ht_site_view *most =
+        region->forbidden_site ? ht_site_view(region->forbidden_site) : NULL;
+    if (!most || (most->fallback && !view->fallback) ||
+        (most->fallback == view->fallback &&
+         most->now.allocated_blocks < view->now.allocated_blocks))
+        region->forbidden_site = site;
+}
+
 static void sum_tags(void)
 {
     memset(&ht_sums.total, 0, sizeof ht_sums.total);
@@ -304,8 +318,8 @@ static void sum_tags(void)
         add_figures(&ht_sums.total, &view->now);
         add_figures(&tag_views[view->tag].now, &view->now);
         tag_views[view->construct].constructed += view->now.allocated_blocks;
-        tag_views[view->region].forbidden_blocks += view->now.allocated_blocks;
-        tag_views[view->region].forbidden_bytes += view->now.allocated_bytes;
+        if (view->region)
+            add_forbidden(&tag_views[view->region], ht_sums.sites[i], view);
         if (view->fallback)
             add_figures(&ht_sums.fallback, &view->now);
     }

@@ -114,6 +114,17 @@ static uint64_t at_the_earliest(uint64_t planned, uint64_t cpu_began, uint64_t r
     return planned > earliest ? planned : earliest;
 }
 
+/* Tells of the regions in which something was allocated that promised nothing would be. */
+static void check_promises(const struct ht_moment *moment)
+{
+    for (uint32_t region = 1; region < HT_TAGS; region++) {
+        const struct ht_tag_view *view = ht_tag_view(region);
+        if (view->forbidden_blocks > 0)
+            ht_conditions_no_alloc(region, view->forbidden_blocks, view->forbidden_bytes,
+                                   view->forbidden_site, moment);
+    }
+}
+
 /* Looks at the counters, and writes a tick where one is due. */
 static void look(uint64_t now)
 {
@@ -124,6 +135,7 @@ static void look(uint64_t now)
         struct ht_moment moment = ht_moment_now();
         ht_detect_tick(&moment);
         ht_top_sites_tick(&moment);
+        check_promises(&moment);
         ht_conditions_tick(&moment);
         ht_snapshot_tick(false, 0);
         due.tick += interval;
@@ -345,6 +357,8 @@ void ht_monitor_final(uint32_t end_reason)
         open_file();
         ht_aggregate_discover();
         ht_aggregate_look(HT_LOOK_TICK);
+        struct ht_moment moment = ht_moment_now();
+        check_promises(&moment); /* a short run breaks them as well as a long one */
         ht_snapshot_tick(true, end_reason);
         wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();

@@ -138,8 +138,9 @@ struct htl_stack {
 };
 _Static_assert(sizeof(struct htl_stack) == 16, "stack layout");
 
-#define HTL_SITE_EXPLICIT 0x01u /* the tag is that of a scope, not found by a rule or by default   \
-                                 */
+#define HTL_SITE_EXPLICIT                                                                          \
+    0x01u /* the tag is that of a scope, not found by a rule or by default                         \
+           */
 
 struct htl_site {
     uint32_t id;
@@ -243,9 +244,9 @@ _Static_assert(sizeof(struct htl_history) == 16, "history layout");
 
 struct htl_alert {
     uint64_t monotonic_ns, realtime_ns;
-    uint32_t tag;     /* htl_tag.id, or HTL_HISTORY_PROCESS for the process */
-    uint16_t kind;    /* enum heaptally_alert_kind of heaptally/alert_kinds.h */
-    uint8_t state;    /* 0 enter, 1 escalate, 2 clear */
+    uint32_t tag;  /* htl_tag.id; of no_alloc htl_region.id; HTL_HISTORY_PROCESS for the process */
+    uint16_t kind; /* enum heaptally_alert_kind of heaptally/alert_kinds.h */
+    uint8_t state; /* 0 enter, 1 escalate, 2 clear */
     uint8_t severity; /* 0 info, 1 warning, 2 critical */
     double value_mb;  /* NaN where unknown */
     double threshold_mb;

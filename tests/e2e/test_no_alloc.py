@@ -54,6 +54,32 @@ class NoAlloc(harness.TallyTest):
         self.expect_that("slow: allocations with their whole stack", share, share > 100,
                          "more than half of 200")
 
+    def alerts(self, path):
+        return [(a["tag"], a["state"], a["severity"]) for a in self.report(path)["alerts"]
+                if a["kind"] == "no_alloc"]
+
+    def test_one_alert_for_each_region(self):
+        """However often and for however many ticks a promise is broken."""
+        result = self.tally([harness.program("no_alloc"), "slowly"])
+        self.expect("slow: alerts of 200 violations over some ticks",
+                    self.alerts(self.only_snapshot()), [("slow", "enter", "warning")])
+        lines = [line for line in result.own if "no_alloc" in line.split()]
+        self.expect("slow: lines in the log", len(lines), 1)
+        self.expect_that("slow: the line names region and place", lines,
+                         " no_alloc slow: " in lines[0] and "where there must be none" in lines[0] and
+                         "log_line" in lines[0], "slow ... where there must be none: log_line")
+
+    def test_alerts_of_a_short_run(self):
+        self.tally([harness.program("no_alloc"), "counts"], options={"INTERVAL": "1h"})
+        self.expect("alerts of a run that ends before its first tick",
+                    sorted(self.alerts(self.only_snapshot())),
+                    [(name, "enter", "warning")
+                     for name in ("adopted", "calls", "grow", "inner", "step")])
+
+    def test_no_alert_where_the_promise_is_kept(self):
+        self.tally([harness.program("no_alloc"), "kept"])
+        self.expect("kept: alerts", self.alerts(self.only_snapshot()), [])
+
     def test_threads(self):
         _, regions = self.regions("threads")
         sites = self.expect_region(regions, "shared", 8000, 128000)
