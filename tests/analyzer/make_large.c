@@ -91,7 +91,7 @@ static void put_dictionary(uint32_t sites, const char *module, uint64_t start, u
             put(&frame, sizeof frame);
         }
         finish(HTL_STACK);
-        struct htl_site site = {i, i, i % TAGS, 0};
+        struct htl_site site = {i, i, i % TAGS, 0, 0};
         put(&site, sizeof site);
         finish(HTL_SITE);
     }
