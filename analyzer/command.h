@@ -22,6 +22,18 @@ int ht_cmd_report(int argc, char **argv);
 void ht_help_report(FILE *out);
 int ht_cmd_diff(int argc, char **argv);
 void ht_help_diff(FILE *out);
+int ht_cmd_list(int argc, char **argv);
+void ht_help_list(FILE *out);
+int ht_cmd_status(int argc, char **argv);
+void ht_help_status(FILE *out);
+int ht_cmd_top(int argc, char **argv);
+void ht_help_top(FILE *out);
+int ht_cmd_snapshot(int argc, char **argv);
+void ht_help_snapshot(FILE *out);
+int ht_cmd_reset_baseline(int argc, char **argv);
+void ht_help_reset_baseline(FILE *out);
+int ht_cmd_set(int argc, char **argv);
+void ht_help_set(FILE *out);
 
 /*
  * Explains why getopt_long, with opterr = 0 and a short option string that begins with ':' (or

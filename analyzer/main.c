@@ -13,6 +13,14 @@ static const struct ht_command commands[] = {
     {"report", "say from a snapshot file who holds how much, and where", 2, ht_cmd_report,
      ht_help_report},
     {"diff", "say what grew between two snapshot files", 2, ht_cmd_diff, ht_help_diff},
+    {"list", "list the processes under heaptally", 2, ht_cmd_list, ht_help_list},
+    {"status", "ask a running process what it knows of itself", 2, ht_cmd_status, ht_help_status},
+    {"top", "watch a running process's controllers on the terminal", 2, ht_cmd_top, ht_help_top},
+    {"snapshot", "have a process write all figures to its file now", 2, ht_cmd_snapshot,
+     ht_help_snapshot},
+    {"reset-baseline", "have growth count from now on", 2, ht_cmd_reset_baseline,
+     ht_help_reset_baseline},
+    {"set", "change settings of a running process", 2, ht_cmd_set, ht_help_set},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -22,7 +30,7 @@ static void help(FILE *out)
           "which call site, and how fast.\n\n",
           out);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  heaptally %-8s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  heaptally %-14s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  heaptally help COMMAND    or    heaptally COMMAND --help\n"
           "  heaptally --version\n",
           out);

@@ -30,7 +30,18 @@
  *     heaptally_no_alloc_begin(name), heaptally_no_alloc_end(token)    the same without braces
  *     heaptally_track_instantiation(name, pointer) counts one instantiation that exists already
  *     heaptally_cycle(name)                        counts one cycle
- *     heaptally_active()                           1 where heaptally is loaded, else 0
+ *     heaptally_active()                           1 where heaptally is loaded and counts, else 0
+ *
+ * and what the process knows of itself, for programs that look after their own memory:
+ *
+ *     heaptally_check_memory(&alert)               is growth above the threshold?
+ *     heaptally_analyze_trend(tag, &trend)         how memory has developed, and the verdict on it
+ *     heaptally_reset_baseline()                   growth counts from now on
+ *     heaptally_memory_report(buffer, size)        ten lines for people, then one per controller
+ *     heaptally_tracker_report(buffer, size)       instantiations and what they cost, as JSON
+ *     heaptally_check_leak_threshold(mb, &leaks)   who is above so many MB per 1000 instantiations
+ *     heaptally_set_alert_callback(function, user) have alerts passed on to the program
+ *     heaptally_snapshot()                         write all figures to the file now
  *
  * No library. This file is all there is: nothing to link, nothing to initialise. The program finds
  * heaptally when `heaptally run` (or LD_PRELOAD) has loaded it; otherwise every entry does nothing,
@@ -56,7 +67,9 @@
  * coroutine or fiber must not be switched while a scope is open (no co_await, no swapcontext),
  * since the tag would stay with the thread.
  *
- * Errors. None are reported, errno is kept, and nothing here makes a program fail.
+ * Errors. Scopes and counts report none. What asks or tells answers 0 or more where it was done,
+ * else a negative number of errno.h, HEAPTALLY_ABSENT without heaptally. errno is kept, and nothing
+ * here makes a program fail.
  *
  * Where it works. C99 and C++11 or later, gcc and clang, ELF: executables of every kind (PIE or
  * not, LTO or not) and shared objects. A static program cannot be preloaded, so there it does
@@ -67,6 +80,7 @@
 #ifndef HEAPTALLY_H
 #define HEAPTALLY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What heaptally_begin returns: the scope that was in force. Only heaptally_end makes use of it. */
@@ -156,6 +170,73 @@ typedef uint32_t heaptally_token;
  */
 #define heaptally_cycle(name) heaptally_cycle_(HEAPTALLY_TAG_(name))
 
+/* -ENOSYS: heaptally is not loaded into this process. */
+#define HEAPTALLY_ABSENT (-38)
+
+/*
+ * What the calls below fill. Each begins with its size in bytes, which the calls set themselves: a
+ * heaptally that is older or newer than this header fills what both know. MB is 1024 * 1024 bytes;
+ * a number that is not known is NaN; texts are UTF-8 and end with a NUL.
+ */
+
+/* One edge of a condition (it was entered, it escalated, it was cleared), or how it stands. */
+struct heaptally_alert {
+    size_t size;
+    uint64_t number;     /* of the event in this process: 1, 2, 3, ...; 0 before the first */
+    double timestamp;    /* seconds since 1970 */
+    double rss_mb;       /* resident memory */
+    double growth_mb;    /* since the baseline: of the tag, or of resident memory */
+    double threshold_mb; /* what was passed */
+    double value_mb;     /* what passed it; of a leak its MB per hour */
+    char severity[16];   /* "info", "warning", "critical" */
+    char kind[16];       /* "rss_growth", "heap_growth", "tag_growth", "per_1000", "leak",
+                            "no_alloc", "trim_hint"; others may be added */
+    char state[16];      /* "enter", "escalate", "clear" */
+    char tag[128];       /* "" where it is about the whole process */
+    char message[512];   /* one line in plain words */
+};
+
+/* The last samples of resident memory, or of a tag's live bytes, and the verdict on all of it. */
+struct heaptally_trend {
+    size_t size;
+    int insufficient_data; /* 1 with fewer than 10 samples: then only `samples` and the verdict */
+    int monotonic_growth;  /* 1: rose at least once and never fell, in these samples */
+    uint64_t samples;      /* at most --trend-window, one a tick */
+    double current_mb;
+    double baseline_mb;
+    double growth_mb;
+    double growth_rate_mb_per_hour; /* least squares over the samples; says little by itself */
+    double time_span_hours;
+    char shape[16];              /* "flat", "growing", "sawtooth", "step" */
+    char verdict[16];            /* of the detector: "leak", "bounded", "inconclusive", "invalid" */
+    double leak_rate_mb_per_hour; /* growth after the warm-up, with its 95 % interval */
+    double ci_low, ci_high;
+    double seconds_to_limit; /* of a leak: until the nearest limit is met, at this rate */
+    char reason[192];        /* of the verdict, in plain words */
+};
+
+/* A controller that keeps more for each 1000 instantiations than it may. */
+struct heaptally_leak {
+    char tag[128];
+    uint64_t instantiations;
+    uint64_t live_bytes;
+    double memory_per_1000_mb;
+    double threshold_mb;
+    double exceeded_by_mb;
+};
+
+struct heaptally_leaks {
+    size_t size;
+    int has_leaks;
+    uint32_t leak_count;           /* may be more than `leaks` holds: the worst come first */
+    uint64_t total_instantiations; /* of all controllers */
+    double total_growth_mb;        /* resident memory since the baseline */
+    struct heaptally_leak leaks[16];
+};
+
+/* What the program gives heaptally_set_alert_callback. `alert` lives for the call only. */
+typedef void heaptally_alert_function(const struct heaptally_alert *alert, void *user);
+
 /* How C and C++ spell the same thing. */
 #ifdef __cplusplus
 #define HEAPTALLY_INLINE_   inline
@@ -172,8 +253,8 @@ typedef uint32_t heaptally_token;
 /*
  * The way to the preload.
  *
- * These functions are defined by heaptally's preload and by nobody else. Never call them by name:
- * use what is above. Ids of tags never change and are never reused within a process; 0 is no tag.
+ * Functions that heaptally's preload defines, and nobody else. Never call them by name: use what is
+ * above and below. Ids of tags never change and are never reused within a process; 0 is no tag.
  */
 #ifdef __cplusplus
 extern "C" {
@@ -187,6 +268,17 @@ void heaptally_v1_cycle(uint32_t tag);       /* one cycle more */
 void heaptally_v1_adopt(uint32_t tag, const void *block); /* one more; the block becomes tag's */
 uint32_t heaptally_v1_no_alloc_enter(uint32_t region);    /* `region`: the id of its name */
 void heaptally_v1_no_alloc_leave(uint32_t previous);      /* what no_alloc_enter returned */
+int heaptally_v1_active(void);
+int heaptally_v1_check_memory(struct heaptally_alert *alert);
+int heaptally_v1_analyze_trend(const char *tag, struct heaptally_trend *trend);
+int heaptally_v1_reset_baseline(void);
+int heaptally_v1_memory_report(char *buffer, size_t size);
+int heaptally_v1_tracker_report(char *buffer, size_t size);
+int heaptally_v1_check_leak_threshold(double mb_per_1000, struct heaptally_leaks *leaks);
+int heaptally_v1_set_alert_callback(int (*invoke)(heaptally_alert_function *,
+                                                  const struct heaptally_alert *, void *),
+                                    heaptally_alert_function *function, void *user);
+int heaptally_v1_snapshot(void);
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
@@ -237,6 +329,19 @@ HEAPTALLY_FIND_(cycle)
 HEAPTALLY_FIND_(adopt)
 HEAPTALLY_FIND_(no_alloc_enter)
 HEAPTALLY_FIND_(no_alloc_leave)
+HEAPTALLY_FIND_(active)
+HEAPTALLY_FIND_(check_memory)
+HEAPTALLY_FIND_(analyze_trend)
+HEAPTALLY_FIND_(reset_baseline)
+HEAPTALLY_FIND_(memory_report)
+HEAPTALLY_FIND_(tracker_report)
+HEAPTALLY_FIND_(check_leak_threshold)
+HEAPTALLY_FIND_(set_alert_callback)
+HEAPTALLY_FIND_(snapshot)
+
+/* Calls heaptally_v1_FUNCTION with the arguments in parentheses, else gives `absent`. */
+#define HEAPTALLY_ASK_(function, arguments, absent)                                                \
+    (heaptally_find_##function##_() ? heaptally_find_##function##_() arguments : (absent))
 
 /*
  * The id of `name`, or 0. `cache` is NULL, or a word that starts as 0 and serves this one name:
@@ -313,16 +418,6 @@ HEAPTALLY_INLINE_ void heaptally_no_alloc_end(heaptally_token token) HEAPTALLY_N
     __typeof__(&heaptally_v1_no_alloc_leave) leave = heaptally_find_no_alloc_leave_();
     if (leave)
         leave(token);
-}
-
-/*
- * 1 if heaptally is loaded into this process, so that the calls above reach it; else 0. The answer
- * never changes while the process runs, in a forked child neither: a heaptally that has gone
- * dormant, which it says itself, is loaded still.
- */
-HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
-{
-    return heaptally_find_enter_() ? 1 : 0;
 }
 
 /*
@@ -419,10 +514,7 @@ HEAPTALLY_INLINE_ void heaptally_no_alloc_end(heaptally_token token) HEAPTALLY_N
     (void)token;
 }
 
-HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
-{
-    return 0;
-}
+#define HEAPTALLY_ASK_(function, arguments, absent) (absent)
 
 #define HEAPTALLY_TAG_(name)            heaptally_nothing_(name)
 #define heaptally_enter_(tag)           (tag)
@@ -437,5 +529,144 @@ HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
         default:
 /* clang-format on */
 
+#endif
+
+/* ---- asking and telling ------------------------------------------------------------------------
+ *
+ * heaptally_active and heaptally_check_memory never wait and make no system call. The others may
+ * wait for the monitor, 0.1 s at most where nothing else is said, and then answer -EAGAIN; so they
+ * do where the process is not watched: a child younger than a tick, or one that has been left out.
+ * They are for the parts of a program that may wait, and not for signal handlers.
+ */
+#if defined(__GNUC__) && defined(__ELF__)
+#pragma GCC visibility push(hidden)
+#endif
+
+/*
+ * 1 if heaptally is loaded into this process and counts; 0 where it is not loaded, has been
+ * stopped, or has gone dormant, which it says itself.
+ */
+HEAPTALLY_INLINE_ int heaptally_active(void) HEAPTALLY_NOEXCEPT_
+{
+    return HEAPTALLY_ASK_(active, (), 0);
+}
+
+/*
+ * Has resident memory grown by more than the threshold (--threshold, 500 MB) since the baseline?
+ * 1 and `*alert` (may be NULL) tells by how much: "critical" above 1.5 times the threshold, else
+ * "warning". 0, and only its figures of memory are set, where not. As of the last tick; cheap
+ * enough for every pass of a loop. While the answer stays 1 no further event comes: `number` tells
+ * whether this is news.
+ */
+HEAPTALLY_INLINE_ int heaptally_check_memory(struct heaptally_alert *alert) HEAPTALLY_NOEXCEPT_
+{
+    if (alert)
+        alert->size = sizeof(*alert);
+    return HEAPTALLY_ASK_(check_memory, (alert), HEAPTALLY_ABSENT);
+}
+
+/*
+ * Fills `*trend` for the controller `tag`, or for resident memory where it is NULL. 0; -ENOENT if
+ * nothing is known of such a tag.
+ */
+HEAPTALLY_INLINE_ int heaptally_analyze_trend(const char *tag, struct heaptally_trend *trend)
+    HEAPTALLY_NOEXCEPT_
+{
+    (void)tag;
+    trend->size = sizeof(*trend);
+    return HEAPTALLY_ASK_(analyze_trend, (tag, trend), HEAPTALLY_ABSENT);
+}
+
+/* From now on growth counts from here. What was sampled stays, so that trends go on. 0. */
+HEAPTALLY_INLINE_ int heaptally_reset_baseline(void) HEAPTALLY_NOEXCEPT_
+{
+    return HEAPTALLY_ASK_(reset_baseline, (), HEAPTALLY_ABSENT);
+}
+
+/*
+ * Writes the memory report: ten lines on the process, then one for each controller; with fewer than
+ * 10 samples "Insufficient data for memory report". Returns its length without the NUL, as snprintf
+ * does: where that is `size` or more, the text was cut. `buffer` may be NULL where `size` is 0.
+ */
+HEAPTALLY_INLINE_ int heaptally_memory_report(char *buffer, size_t size) HEAPTALLY_NOEXCEPT_
+{
+    if (size)
+        buffer[0] = 0;
+    return HEAPTALLY_ASK_(memory_report, (buffer, size), HEAPTALLY_ABSENT);
+}
+
+/*
+ * Writes as JSON what controllers cost: {"initial_memory_mb", "current_memory_mb",
+ * "total_growth_mb", "total_instantiations", "by_controller": {NAME: {"count", "live_bytes",
+ * "memory_per_1000_instantiations_mb"}}}, with all controllers whose instantiations are counted.
+ * Returns as heaptally_memory_report.
+ */
+HEAPTALLY_INLINE_ int heaptally_tracker_report(char *buffer, size_t size) HEAPTALLY_NOEXCEPT_
+{
+    if (size)
+        buffer[0] = 0;
+    return HEAPTALLY_ASK_(tracker_report, (buffer, size), HEAPTALLY_ABSENT);
+}
+
+/*
+ * Fills `*leaks` with the controllers that keep more than `mb_per_1000` MB for each 1000
+ * instantiations; 0 or less takes the limit of --leak-threshold (1.0). Returns how many there are.
+ */
+HEAPTALLY_INLINE_ int heaptally_check_leak_threshold(double mb_per_1000,
+                                                     struct heaptally_leaks *leaks)
+    HEAPTALLY_NOEXCEPT_
+{
+    (void)mb_per_1000;
+    leaks->size = sizeof(*leaks);
+    return HEAPTALLY_ASK_(check_leak_threshold, (mb_per_1000, leaks), HEAPTALLY_ABSENT);
+}
+
+/* Runs the program's function; in C++ no exception leaves it. 1 where one was caught, else 0. */
+HEAPTALLY_INLINE_ int heaptally_invoke_(heaptally_alert_function *function,
+                                        const struct heaptally_alert *alert, void *user)
+{
+#if defined(__cplusplus) && (defined(__cpp_exceptions) || defined(__EXCEPTIONS))
+    try {
+        function(alert, user);
+    } catch (...) {
+        return 1;
+    }
+#else
+    function(alert, user);
+#endif
+    return 0;
+}
+
+/*
+ * Has `function` called with `user` for each alert from now on, in place of the one before; NULL
+ * ends that. It runs on a thread of its own, which starts with the first call of this: there it may
+ * block, allocate, throw (in C++), and call anything of heaptally, without harm to the program's
+ * threads or to the watch; it must not end the thread. While it does not return, 16 alerts are kept
+ * for it and further ones dropped, which is said on stderr. The log (--alert-log) goes on.
+ *
+ * After the return the function before is not called any more, so that its library may be unloaded;
+ * -EBUSY: it has been running for a second. A child of fork has no callback until it sets one.
+ * 0; -EAGAIN or -ENOMEM where no thread can be started.
+ */
+HEAPTALLY_INLINE_ int heaptally_set_alert_callback(heaptally_alert_function *function, void *user)
+    HEAPTALLY_NOEXCEPT_
+{
+    (void)function;
+    (void)user;
+    return HEAPTALLY_ASK_(set_alert_callback, (heaptally_invoke_, function, user),
+                          HEAPTALLY_ABSENT);
+}
+
+/*
+ * Has all figures of this moment written to the snapshot file, and waits for that, 2 s at most. 0;
+ * -EAGAIN: it is not done yet; -EIO: there is no file, or it cannot be written.
+ */
+HEAPTALLY_INLINE_ int heaptally_snapshot(void) HEAPTALLY_NOEXCEPT_
+{
+    return HEAPTALLY_ASK_(snapshot, (), HEAPTALLY_ABSENT);
+}
+
+#if defined(__GNUC__) && defined(__ELF__)
+#pragma GCC visibility pop
 #endif
 #endif

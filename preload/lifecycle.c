@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "aggregate.h"
+#include "alert.h"
 #include "alert_sinks.h"
+#include "callback.h"
 #include "capture_ring.h"
+#include "control.h"
 #include "fork.h"
 #include "internal_heap.h"
 #include "module_map.h"
@@ -24,6 +27,7 @@
 #include "snapshot_write.h"
 #include "stack_bounds.h"
 #include "stack_cache.h"
+#include "surface.h"
 #include "tag_rules.h"
 #include "thresholds.h"
 #include "track.h"
@@ -137,6 +141,12 @@ static void finish(void)
     ht_monitor_final(HTL_END_EXIT);
 }
 
+static void pass_on(const struct ht_alert *alert)
+{
+    ht_surface_heard(alert);
+    ht_callback_deliver(alert);
+}
+
 /* Everything that the monitor needs, short of its thread. */
 static bool prepare(void)
 {
@@ -144,6 +154,8 @@ static bool prepare(void)
     ht_thresholds_begin(&ht_settings);
     ht_alert_begin(&ht_settings);
     ht_alert_sinks_name_file(ht_snapshot_path());
+    ht_alert_subscribe(pass_on);
+    ht_control_begin();
     ht_modules_refresh(true);
     ht_real_late();
     return ht_aggregate_begin() && ht_thread_setup() == 0 && ht_fork_setup() == 0;

@@ -14,7 +14,9 @@
 
 #include "aggregate.h"
 #include "alert.h"
+#include "callback.h"
 #include "conditions.h"
+#include "control.h"
 #include "detect.h"
 #include "heaptally/units.h"
 #include "moment.h"
@@ -22,6 +24,7 @@
 #include "raw_io.h"
 #include "snapshot_write.h"
 #include "stack_bounds.h"
+#include "surface.h"
 #include "thread_state.h"
 #include "top_sites.h"
 #include "unwind.h"
@@ -40,6 +43,9 @@ static pthread_t thread;
 static bool started, running, finished, paused; /* by whoever starts and stops */
 static bool opened;                             /* by the holder of the gate */
 static _Atomic uint32_t stop_requested;         /* also the futex to sleep on */
+static _Atomic uint32_t snapshots_wanted;       /* by any thread */
+static _Atomic uint32_t snapshots_done;         /* by the monitor; also a futex */
+static _Atomic int snapshot_result;             /* of the last one: 0 or -errno */
 
 /* When things are due; the monitor thread only. */
 static struct {
@@ -51,14 +57,20 @@ static struct {
 /* ---- time ---------------------------------------------------------------------------------------
  */
 
-static void sleep_until(uint64_t deadline)
+/* Sleeps while `*word` is `value`, no longer than until the deadline. */
+static void wait_while(_Atomic uint32_t *word, uint32_t value, uint64_t deadline)
 {
     uint64_t now = ht_now_ns();
     if (deadline <= now)
         return;
     uint64_t wait = deadline - now;
     struct timespec time = {(time_t)(wait / HT_SECOND), (long)(wait % HT_SECOND)};
-    syscall(SYS_futex, &stop_requested, FUTEX_WAIT_PRIVATE, 0, &time, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &time, NULL, 0);
+}
+
+static void sleep_until(uint64_t deadline)
+{
+    wait_while(&stop_requested, 0, deadline);
 }
 
 /* A moment within a span, so that looks do not fall into step with the program. */
@@ -91,7 +103,7 @@ static bool is_last(void)
                               "%*d %ld",
                               &state, &threads) != 2)
         return false;
-    return state == 'Z' && threads <= 2;
+    return state == 'Z' && threads <= 2 + ht_callback_threads();
 }
 
 static void plan_poll(uint64_t now, unsigned new_stacks)
@@ -137,6 +149,7 @@ static void look(uint64_t now)
         ht_top_sites_tick(&moment);
         check_promises(&moment);
         ht_conditions_tick(&moment);
+        ht_surface_publish();
         ht_snapshot_tick(false, 0);
         due.tick += interval;
         if (due.tick <= now) /* fell behind: ticks are not made up for */
@@ -159,10 +172,37 @@ static void work(uint64_t now)
         look(now);
 }
 
-static uint64_t next_deadline(void)
+/* When there is work next, apart from the control socket. */
+static uint64_t next_work(void)
 {
     uint64_t next = due.poll < due.tick ? due.poll : due.tick;
     return due.look < next ? due.look : next;
+}
+
+static uint64_t next_deadline(void)
+{
+    uint64_t work = next_work(), control = ht_control_due();
+    return work < control ? work : control;
+}
+
+/* Writes all figures for those who wait for that. */
+static void take_snapshot(void)
+{
+    uint32_t wanted = snapshots_wanted;
+    snapshot_result = ht_monitor_snapshot() ? 0 : -EIO;
+    snapshots_done = wanted;
+    syscall(SYS_futex, &snapshots_done, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* What is due now; the gate is held. */
+static void take_turn(void)
+{
+    uint64_t now = ht_now_ns();
+    if (now >= next_work())
+        work(now);
+    ht_control_serve(now);
+    if (snapshots_wanted != snapshots_done)
+        take_snapshot();
 }
 
 /* The caller holds the gate. */
@@ -174,6 +214,7 @@ static void open_file(void)
     struct ht_moment moment = ht_moment_now();
     ht_detect_restart(&moment);
     ht_conditions_restart(&moment);
+    ht_surface_publish();
     ht_snapshot_open();
 }
 
@@ -196,10 +237,12 @@ static void *monitor_main(void *argument)
         sleep_until(next_deadline());
         pthread_mutex_lock(&gate);
         if (!stop_requested && !finished)
-            work(ht_now_ns());
+            take_turn();
         pthread_mutex_unlock(&gate);
-        if (is_last())
+        if (is_last()) {
+            ht_callback_end();
             break;
+        }
         if (ht_now_ns() >= due.sync) {
             ht_snapshot_sync(); /* may take long: not under the gate */
             due.sync = ht_now_ns() + ht_settings.value[HT_OPT_SYNC];
@@ -242,13 +285,8 @@ static void say_if_not_started(int error)
                strerror(-error));
 }
 
-/* Heaptally's own writing on a thread of the program. */
-struct own_work {
-    struct ht_thread *previous;
-    sigset_t signals, pending;
-};
-
-static void own_work_begin(struct own_work *work)
+/* Heaptally's own work on a thread of the program. */
+static void own_work_begin(struct ht_visit *work)
 {
     sigset_t all;
     work->previous = ht_internal_begin();
@@ -258,7 +296,7 @@ static void own_work_begin(struct own_work *work)
 }
 
 /* A write that the file size limit forbids has raised a signal, which the program must not get. */
-static void own_work_end(const struct own_work *work)
+static void own_work_end(const struct ht_visit *work)
 {
     static const struct timespec at_once = {0, 0};
     sigset_t ours;
@@ -272,7 +310,7 @@ static void own_work_end(const struct own_work *work)
 
 void ht_monitor_open(void)
 {
-    struct own_work work;
+    struct ht_visit work;
     own_work_begin(&work);
     started = true;
     open_file();
@@ -350,7 +388,7 @@ void ht_monitor_final(uint32_t end_reason)
     if (!started || finished)
         return;
     int saved = errno;
-    struct own_work work;
+    struct ht_visit work;
     own_work_begin(&work);
     if (ht_monitor_park(PARK_FINAL)) {
         finished = true;
@@ -360,6 +398,7 @@ void ht_monitor_final(uint32_t end_reason)
         struct ht_moment moment = ht_moment_now();
         check_promises(&moment); /* a short run breaks them as well as a long one */
         ht_snapshot_tick(true, end_reason);
+        ht_control_end();
         wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();
     }
@@ -372,9 +411,72 @@ void ht_monitor_after_fork(void)
     pthread_mutex_init(&gate, NULL);
     started = running = finished = paused = opened = false;
     stop_requested = 0;
+    snapshots_wanted = snapshots_done = 0;
     ht_snapshot_forget();
     ht_detect_forget();
     ht_alert_forget();
+    ht_control_forget();
+    ht_callback_forget();
+}
+
+/* ---- what is asked of it ------------------------------------------------------------------------
+ */
+
+bool ht_monitor_snapshot(void)
+{
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_TICK);
+    return ht_snapshot_all();
+}
+
+int ht_monitor_request_snapshot(uint64_t wait_ns)
+{
+    if (!running || finished)
+        return -EAGAIN;
+    uint64_t deadline = ht_now_ns() + wait_ns;
+    uint32_t mine = ++snapshots_wanted, done;
+    syscall(SYS_futex, &stop_requested, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    while ((int32_t)((done = snapshots_done) - mine) < 0) {
+        if (ht_now_ns() >= deadline)
+            return -EAGAIN;
+        wait_while(&snapshots_done, done, deadline);
+    }
+    return snapshot_result;
+}
+
+void ht_monitor_reset_baseline(void)
+{
+    struct ht_moment moment = ht_moment_now();
+    ht_aggregate_look(HT_LOOK_TICK);
+    ht_detect_reset_baseline(&moment);
+    ht_surface_publish();
+}
+
+void ht_monitor_settings_changed(void)
+{
+    uint64_t now = ht_now_ns();
+    due.tick = now + ht_settings.value[HT_OPT_INTERVAL];
+    due.sync = now + ht_settings.value[HT_OPT_SYNC];
+    ht_surface_publish();
+}
+
+bool ht_monitor_visit(struct ht_visit *visit, uint64_t wait_ns)
+{
+    own_work_begin(visit);
+    bool open = started && ht_monitor_park(wait_ns);
+    if (open && !opened) { /* nothing has been looked at yet */
+        ht_monitor_unpark();
+        open = false;
+    }
+    if (!open)
+        own_work_end(visit);
+    return open;
+}
+
+void ht_monitor_leave(const struct ht_visit *visit)
+{
+    ht_monitor_unpark();
+    own_work_end(visit);
 }
 
 bool ht_monitor_running(void)

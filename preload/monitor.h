@@ -8,6 +8,7 @@
 #ifndef HEAPTALLY_MONITOR_H
 #define HEAPTALLY_MONITOR_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,5 +38,28 @@ void ht_monitor_final(uint32_t end_reason);
 void ht_monitor_after_fork(void);
 
 bool ht_monitor_running(void);
+
+/* Has the monitor write all figures to the file and waits for that: 0; -EIO where there is no file
+ * or it cannot be written; -EAGAIN where it has not come to it in time. Any thread. */
+int ht_monitor_request_snapshot(uint64_t wait_ns);
+
+/* What the monitor is asked to do between two turns; the caller holds the gate. The first: false
+ * where there is no file or it cannot be written. */
+bool ht_monitor_snapshot(void);
+void ht_monitor_reset_baseline(void);
+void ht_monitor_settings_changed(void);
+
+/*
+ * A thread of the program that looks at what the monitor has, or has it do something: its
+ * allocations are heaptally's own, signals are blocked, and the gate is held until it leaves.
+ * False, with nothing to leave, where the process is not watched (yet) or the monitor is busy for
+ * longer than `wait_ns`.
+ */
+struct ht_visit {
+    struct ht_thread *previous;
+    sigset_t signals, pending;
+};
+bool ht_monitor_visit(struct ht_visit *visit, uint64_t wait_ns);
+void ht_monitor_leave(const struct ht_visit *visit);
 
 #endif

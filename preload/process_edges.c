@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "callback.h"
 #include "fork.h"
 #include "lifecycle.h"
 #include "module_map.h"
@@ -47,20 +48,32 @@ EXPORT int dlclose(void *handle)
     return result;
 }
 
-EXPORT int unshare(int flags)
+static void pause_threads(void)
 {
     ht_monitor_pause();
-    int result = (int)syscall(SYS_unshare, flags), error = errno;
+    ht_callback_pause();
+}
+
+static void resume_threads(void)
+{
+    ht_callback_resume();
     ht_monitor_resume();
+}
+
+EXPORT int unshare(int flags)
+{
+    pause_threads();
+    int result = (int)syscall(SYS_unshare, flags), error = errno;
+    resume_threads();
     errno = error;
     return result;
 }
 
 EXPORT int setns(int fd, int type)
 {
-    ht_monitor_pause();
+    pause_threads();
     int result = (int)syscall(SYS_setns, fd, type), error = errno;
-    ht_monitor_resume();
+    resume_threads();
     errno = error;
     return result;
 }

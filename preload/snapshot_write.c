@@ -734,14 +734,18 @@ void ht_snapshot_resumed(void)
     resumed = true;
 }
 
-void ht_snapshot_all(void)
+bool ht_snapshot_all(void)
 {
     if (!file.path[0])
-        return;
+        return false;
     put_alerts_after(alerts_put);
     put_top_histories();
     put_tick(true, 0);
-    flush();
+    if (file.size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE])
+        rewrite(false, 0);
+    else
+        flush();
+    return !failing;
 }
 
 void ht_snapshot_sync(void)

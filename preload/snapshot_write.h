@@ -32,8 +32,8 @@ void ht_snapshot_tick(bool final, uint32_t end_reason);
 /* Counting had been stopped and goes on: the next tick says so. */
 void ht_snapshot_resumed(void);
 
-/* Appends all figures. */
-void ht_snapshot_all(void);
+/* Appends all figures. False where there is no file, or it cannot be written. */
+bool ht_snapshot_all(void);
 
 /* fdatasync, where something was written since the last. */
 void ht_snapshot_sync(void);

@@ -22,6 +22,7 @@ build  libelf-dev            symbols of modules
 build  libiberty-dev         names of C++ and Rust
 build  libjansson-dev        JSON
 build  node-d3               the curves and the flame graph of the HTML report
+build  libncurses-dev        live view on the terminal
 build  zlib1g-dev            compressed debug information, compressed profiles
 build  libprotobuf-c-dev     profiles for pprof
 build  protobuf-c-compiler   profiles for pprof
@@ -29,6 +30,7 @@ build  check                 unit tests, which are built with all else
 test   binutils              nm, objdump, readelf, strip, ld.gold
 test   elfutils              eu-addr2line, eu-readelf: what our symbols are compared with
 test   util-linux            setpriv, unshare
+test   tmux                  a terminal to look at
 test   git                   a real program to run
 test   xz-utils              a real program to run
 test   sqlite3               a real program to run

@@ -8,6 +8,7 @@
 #include "heaptally.h"
 #include "cases.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -457,6 +458,46 @@ static void threads(void)
     }
 }
 
+/* What a call may answer where heaptally is absent, not yet watching, or doing as asked. */
+static const char *answered(int result)
+{
+    return result >= 0 || result == HEAPTALLY_ABSENT || result == -EAGAIN ? "fine" : "an error";
+}
+
+static void asking(void)
+{
+    struct heaptally_alert alert;
+    struct heaptally_trend trend;
+    static struct heaptally_leaks leaks;
+    char text[8] = "before";
+    say(answered(heaptally_check_memory(&alert)));
+    say(answered(heaptally_check_memory(NULL)));
+    say(alert.size == sizeof alert ? "alert has its size" : "alert without size");
+    say(answered(heaptally_analyze_trend(NULL, &trend)));
+    say(answered(heaptally_reset_baseline()));
+    say(answered(heaptally_memory_report(text, sizeof text)));
+    say(strlen(text) < sizeof text && strcmp(text, "before") != 0 ? "fits" : "does not fit");
+    say(answered(heaptally_memory_report(NULL, 0)));
+    say(answered(heaptally_tracker_report(text, sizeof text)));
+    say(answered(heaptally_check_leak_threshold(0, &leaks)));
+    say(answered(heaptally_check_leak_threshold(3.5, &leaks)));
+    say(leaks.size == sizeof leaks ? "leaks have their size" : "leaks without size");
+    say(answered(heaptally_snapshot()));
+}
+
+static void called_back(const struct heaptally_alert *alert, void *user)
+{
+    *(size_t *)user = alert->size;
+}
+
+static void calling_back(void)
+{
+    size_t size = sizeof(struct heaptally_alert);
+    say(answered(heaptally_set_alert_callback(called_back, &size)));
+    say(answered(heaptally_set_alert_callback(NULL, NULL)));
+    say(size == sizeof(struct heaptally_alert) ? "whole alerts" : "other alerts");
+}
+
 void say_active(void)
 {
     say(heaptally_active() ? "active 1" : "active 0");
@@ -490,5 +531,7 @@ const struct test_case common_cases[] = {
     {"cycles_and_instances", cycles_and_instances},
     {"mapped_instance", mapped_instance},
     {"threads", threads},
+    {"asking", asking},
+    {"calling_back", calling_back},
     {NULL, NULL},
 };

@@ -146,6 +146,17 @@ static void in_inline_function()
     inline_function();
 }
 
+/* An exception stays in the wrapper that the header compiles here. */
+static void callback_throws()
+{
+    heaptally_alert_function *function = [](const heaptally_alert *, void *) {
+        throw std::runtime_error("out of a callback");
+    };
+    int result = heaptally_set_alert_callback(function, nullptr);
+    say(result == 0 || result == HEAPTALLY_ABSENT ? "fine" : "an error");
+    heaptally_set_alert_callback(nullptr, nullptr);
+}
+
 /* The entries that are macros, in a unit that the stricter warnings of C++ are tried on. */
 static void every_entry()
 {
@@ -165,6 +176,7 @@ const test_case cxx_cases[] = {
     {"in_template", in_template},
     {"in_lambda", in_lambda},
     {"in_inline_function", in_inline_function},
+    {"callback_throws", callback_throws},
     {"every_entry", every_entry},
     {nullptr, nullptr},
 };

@@ -113,3 +113,76 @@ void heaptally_v1_adopt(uint32_t tag, const void *block)
     snprintf(text, sizeof text, ": %s", block ? (const char *)block : "null");
     record("adopt", tag, text);
 }
+
+int heaptally_v1_active(void)
+{
+    return 1;
+}
+
+/* ---- asking: each call is one line, and fills what a program may look at -----------------------
+ */
+
+int heaptally_v1_check_memory(struct heaptally_alert *alert)
+{
+    record(alert ? "check_memory" : "check_memory without alert", 0, "");
+    if (alert)
+        alert->growth_mb = alert->size == sizeof *alert ? 7 : -1;
+    return 1;
+}
+
+int heaptally_v1_analyze_trend(const char *tag, struct heaptally_trend *trend)
+{
+    char text[MAX_NAME];
+    snprintf(text, sizeof text, ": %s", tag ? tag : "the process");
+    record("analyze_trend", 0, text);
+    trend->samples = trend->size == sizeof *trend ? 7 : 0;
+    return 0;
+}
+
+int heaptally_v1_reset_baseline(void)
+{
+    record("reset_baseline", 0, "");
+    return 0;
+}
+
+/* As snprintf does. */
+static int report(const char *verb, char *buffer, size_t size)
+{
+    record(verb, 0, "");
+    return snprintf(buffer, size, "%s", verb);
+}
+
+int heaptally_v1_memory_report(char *buffer, size_t size)
+{
+    return report("memory_report", buffer, size);
+}
+
+int heaptally_v1_tracker_report(char *buffer, size_t size)
+{
+    return report("tracker_report", buffer, size);
+}
+
+int heaptally_v1_check_leak_threshold(double mb_per_1000, struct heaptally_leaks *leaks)
+{
+    record("check_leak_threshold", 0, mb_per_1000 > 2 ? ": more than 2" : ": at most 2");
+    leaks->leak_count = leaks->size == sizeof *leaks ? 1 : 0;
+    return 1;
+}
+
+/* Calls back at once, so that what the header wraps the function in is seen. */
+int heaptally_v1_set_alert_callback(int (*invoke)(heaptally_alert_function *,
+                                                  const struct heaptally_alert *, void *),
+                                    heaptally_alert_function *function, void *user)
+{
+    struct heaptally_alert alert = {.size = sizeof alert, .message = "fake"};
+    record("set_alert_callback", 0, function ? "" : " to nothing");
+    if (function)
+        record(invoke(function, &alert, user) ? "threw" : "returned", 0, "");
+    return 0;
+}
+
+int heaptally_v1_snapshot(void)
+{
+    record("snapshot", 0, "");
+    return 0;
+}
