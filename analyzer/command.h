@@ -20,6 +20,8 @@ int ht_cmd_run(int argc, char **argv);
 void ht_help_run(FILE *out);
 int ht_cmd_report(int argc, char **argv);
 void ht_help_report(FILE *out);
+int ht_cmd_tags(int argc, char **argv);
+void ht_help_tags(FILE *out);
 int ht_cmd_diff(int argc, char **argv);
 void ht_help_diff(FILE *out);
 int ht_cmd_list(int argc, char **argv);

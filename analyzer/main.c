@@ -12,6 +12,7 @@ static const struct ht_command commands[] = {
     {"run", "run a program and count its heap", 125, ht_cmd_run, ht_help_run},
     {"report", "say from a snapshot file who holds how much, and where", 2, ht_cmd_report,
      ht_help_report},
+    {"tags", "propose rules that tell apart what is in a program", 2, ht_cmd_tags, ht_help_tags},
     {"diff", "say what grew between two snapshot files", 2, ht_cmd_diff, ht_help_diff},
     {"list", "list the processes under heaptally", 2, ht_cmd_list, ht_help_list},
     {"status", "ask a running process what it knows of itself", 2, ht_cmd_status, ht_help_status},

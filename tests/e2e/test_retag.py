@@ -2,6 +2,7 @@
 """Tags assigned afresh by `report` are those that the preload would have assigned: the same program
 run with rules, and run without and re-tagged, gives the same figures for each tag."""
 import os
+import re
 
 import harness
 
@@ -71,6 +72,26 @@ class Retag(harness.TallyTest):
         self.expect("tags by rule and by scope",
                     sorted(t for t in found[0] if t in ("templates", "sum", "mangled", "scope")),
                     ["mangled", "scope", "sum", "templates"])
+
+    def test_proposals(self):
+        """What `tags` says of each rule is what `report` finds with it; the command it prints runs
+        as it stands."""
+        if not os.path.exists(DEMO):
+            self.skipTest("the demo is not built")
+        file = self.record([DEMO, "--duration", "600ms"])
+        done = harness.run([harness.COMMAND, "tags", file], self.dir)
+        self.expect("status", (done.status, done.own), (0, []))
+        rules = re.findall(r"^--tag '(\w+)=(.*?)' +([\d,]+) bytes live +([\d.]+) %$", done.out, re.M)
+        made = re.findall(r"^--construct '(\w+)=(.*?)' +([\d,]+) made$", done.out, re.M)
+        self.expect("rules", [r[:2] for r in rules], [("classical", "classical_*")])
+        self.expect("constructions", made, [("classical", "classical_create", "1,000")])
+        command = done.out[done.out.index("heaptally report"):]
+        env = dict(harness.clean_environment(), PATH=os.path.dirname(harness.COMMAND) + ":/usr/bin")
+        pasted = harness.run(["/bin/sh", "-c", command.rstrip() + " --format json"], self.dir, env)
+        self.expect("the pasted command", (pasted.status, pasted.own), (0, []))
+        found = harness.controller(harness.json.loads(pasted.out), "classical")
+        self.expect("live bytes", found["live_bytes"], int(rules[0][2].replace(",", "")))
+        self.expect("instantiations", found["instantiations"], 1000)
 
 
 if __name__ == "__main__":
