@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "heaptally/units.h"
+#include "clamped.h"
 #include "text.h"
 
 /* Figures of a site of the file at one moment. */
@@ -129,7 +130,7 @@ static void forget(struct ht_profile *p)
 
 uint64_t ht_standard_baseline(const struct ht_profile *p)
 {
-    uint64_t fifth = (uint64_t)(p->duration_s / 5 * 1e9), most = 600 * HT_SECOND;
+    uint64_t fifth = ht_clamped_whole(p->duration_s / 5 * 1e9), most = 600 * HT_SECOND;
     return fifth < most ? fifth : most;
 }
 

@@ -59,7 +59,7 @@ struct ht_report_format {
     const char *name;
     const char *help;
     void (*write)(const struct ht_report *report, const struct ht_report_style *style, FILE *out);
-    bool binary; /* not for a terminal; one file gives one report */
+    bool binary;    /* not for a terminal; one file gives one report */
     bool all_views; /* wants the figures of all views, see ht_report_look_back */
 };
 

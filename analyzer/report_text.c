@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "blame.h"
+#include "clamped.h"
 #include "diagnose.h"
 #include "frame_text.h"
 #include "heaptally/units.h"
@@ -153,7 +154,7 @@ static void write_trend(const struct ht_page *page, const struct ht_controller *
     size_t columns = page->width > 90 ? MOST_WIDTH_OF_TREND : TREND_WIDTH;
     if (past->count < 2)
         return;
-    char *line = ht_sparkline(past, (uint64_t)(seconds * 1e9), columns, page->utf8);
+    char *line = ht_sparkline(past, ht_clamped_whole(seconds * 1e9), columns, page->utf8);
     char *peak = ht_mb_of(c->tag->peak_bytes);
     ht_labelled(page, "trend", ht_format("%s in %s, highest %s", line, ht_duration(seconds), peak));
     free(line);
@@ -168,10 +169,11 @@ static char *needs_sentence(const struct ht_report *r, const struct ht_controlle
     const struct ht_verdict *v = &c->verdict;
     if (v->kind != HT_VERDICT_INCONCLUSIVE || isnan(v->needs_seconds) || v->needs_seconds <= 0)
         return NULL;
-    char *made = isnan(v->needs_instantiations) || v->needs_instantiations < 1
-                     ? ht_format("%s", "")
-                     : ht_format(", or for %s more",
-                                 ht_counted((uint64_t)v->needs_instantiations, "instantiation"));
+    char *made =
+        isnan(v->needs_instantiations) || v->needs_instantiations < 1
+            ? ht_format("%s", "")
+            : ht_format(", or for %s more",
+                        ht_counted(ht_clamped_whole(v->needs_instantiations), "instantiation"));
     char *text = ht_format(r->profile->has_end ? "for a verdict, run it %s longer than this time%s"
                                                : "for a verdict, report again in %s%s",
                            ht_duration(v->needs_seconds), made);

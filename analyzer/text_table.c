@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "heaptally/units.h"
+#include "clamped.h"
 #include "sparkline.h"
 #include "text.h"
 
@@ -148,7 +149,7 @@ static void add_controller(struct table *t, const struct ht_controller *c)
     const struct ht_report *r = t->page->report;
     struct ht_amount amount = ht_tag_amount(c->tag, r->selection.view);
     uint64_t made = c->tag->latest.instantiations;
-    uint64_t end_ns = (uint64_t)(r->profile->duration_s * 1e9);
+    uint64_t end_ns = ht_clamped_whole(r->profile->duration_s * 1e9);
     size_t row = t->row_count;
     add_row(t, c->verdict.kind == HT_VERDICT_LEAK || ht_is_suspect(c) ? HT_RED
                : c->verdict.kind == HT_VERDICT_BOUNDED                ? HT_GREEN
