@@ -17,7 +17,13 @@
 #include "heaptally/control_protocol.h"
 #include "text.h"
 
-enum { PATIENCE_MS = 10000, PAUSE_MS = 20, ENVIRONMENT_MAX = 1 << 20, MOST_DIRECTORIES = 512 };
+enum {
+    PATIENCE_MS = 10000,
+    REFUSED_MS = 1500,
+    PAUSE_MS = 20,
+    ENVIRONMENT_MAX = 1 << 20,
+    MOST_DIRECTORIES = 512
+};
 
 static long now_ms(void)
 {
@@ -218,10 +224,24 @@ static char *explain(pid_t pid, uid_t user, bool refused, bool denied)
     return ht_format("is not under heaptally; start it with 'heaptally run PROGRAM'");
 }
 
+/* Tries all places once; what kept it from connecting is set. */
+static int connect_somewhere(const struct places *places, pid_t pid, uid_t user, bool *refused,
+                             bool *denied)
+{
+    int fd = -ENOENT;
+    *refused = *denied = false;
+    for (size_t i = 0; i < places->count && fd < 0; i++) {
+        fd = connect_in(places->directories[i], pid, user);
+        *refused |= fd == -ECONNREFUSED;
+        *denied |= fd == -EACCES && user != geteuid();
+    }
+    return fd;
+}
+
 bool ht_client_open(struct ht_client *client, pid_t pid, char **error)
 {
     uid_t user;
-    bool refused = false, denied = false;
+    bool refused, denied;
     client->pid = pid;
     client->fd = -1;
     if (!user_of(pid, &user)) {
@@ -233,19 +253,20 @@ bool ht_client_open(struct ht_client *client, pid_t pid, char **error)
     char *session = variable_of(pid, "XDG_RUNTIME_DIR");
     add_places(&places, rundir, session, user);
     add_places(&places, getenv("HEAPTALLY_RUNDIR"), getenv("XDG_RUNTIME_DIR"), user);
-    for (size_t i = 0; i < places.count && client->fd < 0; i++) {
-        client->fd = connect_in(places.directories[i], pid, user);
-        refused |= client->fd == -ECONNREFUSED;
-        denied |= client->fd == -EACCES && user != geteuid();
+    /* A program that has closed all its descriptors has its socket made anew a moment later. */
+    long give_up = now_ms() + REFUSED_MS;
+    int fd = connect_somewhere(&places, pid, user, &refused, &denied);
+    while (fd < 0 && refused && now_ms() < give_up) {
+        pause_ms(PAUSE_MS);
+        fd = connect_somewhere(&places, pid, user, &refused, &denied);
     }
     free_places(&places);
     free(rundir);
     free(session);
-    if (client->fd >= 0)
-        return true;
-    client->fd = -1;
-    *error = explain(pid, user, refused, denied);
-    return false;
+    if (fd < 0)
+        *error = explain(pid, user, refused, denied);
+    client->fd = fd < 0 ? -1 : fd;
+    return fd >= 0;
 }
 
 void ht_client_close(struct ht_client *client)
