@@ -32,7 +32,7 @@ struct ht_alert {
     uint32_t kind;     /* enum heaptally_alert_kind */
     uint32_t state;    /* enum ht_alert_state */
     uint32_t severity; /* enum ht_alert_severity; of a clear, what it had been */
-    uint32_t tag;      /* a tag's id, or HTL_HISTORY_PROCESS */
+    uint32_t tag;      /* a tag's id; of no_alloc the region's; HTL_HISTORY_PROCESS */
     double value_mb;   /* what is compared with the threshold; of a leak its MB per hour. NaN where
                           unknown, as the others */
     double threshold_mb, rss_mb, growth_mb; /* growth of the tag, or of resident memory */

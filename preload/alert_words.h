@@ -19,7 +19,7 @@ void ht_say_rate(struct ht_alert *alert, uint64_t instantiations, bool cleared);
 void ht_say_leak(struct ht_alert *alert, const struct ht_judgement *judgement, const char *site,
                  bool cleared);
 
-/* "3 allocations of 120 bytes: log_line (ctl+0x77)" */
+/* "3 allocations of 120 bytes where there must be none: log_line (ctl+0x77)" */
 void ht_say_no_alloc(struct ht_alert *alert, uint64_t allocations, uint64_t bytes, const char *site,
                      bool cleared);
 

@@ -239,24 +239,25 @@ static void check_leak(uint32_t tag, const struct ht_moment *moment)
 /* ---- promises of no allocation ------------------------------------------------------------------
  */
 
-void ht_conditions_no_alloc(uint32_t subject, uint64_t allocations, uint64_t bytes, uint32_t site,
+void ht_conditions_no_alloc(uint32_t region, uint64_t allocations, uint64_t bytes, uint32_t site,
                             const struct ht_moment *moment)
 {
-    struct edge *edge = &of_region[subject];
-    bool more = allocations > regions[subject].allocations;
+    struct edge *edge = &of_region[region];
     enum change change = NONE;
-    regions[subject].allocations = allocations;
-    if (more) {
-        regions[subject].last_ns = moment->monotonic_ns;
+    if (allocations > regions[region].allocations) {
+        regions[region].allocations = allocations;
+        regions[region].last_ns = moment->monotonic_ns;
         change = raise(edge, HT_ALERT_WARNING);
-    } else if (edge->active && moment->monotonic_ns - regions[subject].last_ns >= NO_ALLOC_QUIET) {
+    } else if (edge->active && moment->monotonic_ns - regions[region].last_ns >= NO_ALLOC_QUIET) {
         edge->active = 0;
         change = CLEARED;
     }
     if (change == NONE)
         return;
-    struct ht_alert alert = event_of(HEAPTALLY_ALERT_NO_ALLOC, subject, moment);
+    struct ht_alert alert = event_of(HEAPTALLY_ALERT_NO_ALLOC, region, moment);
     char words[256] = "";
+    alert.value_mb = in_mb((double)bytes);
+    alert.growth_mb = NAN;
     if (change != CLEARED && site)
         ht_site_words(site, words, sizeof words);
     ht_say_no_alloc(&alert, allocations, bytes, words, change == CLEARED);

@@ -36,11 +36,10 @@ void ht_conditions_tick(const struct ht_moment *moment);
 bool ht_conditions_check(const struct ht_moment *moment, struct ht_alert *out);
 
 /*
- * So many allocations, of so many bytes, were seen in all in a region that promised none.
- * `subject` is the id of the region in the table of tags, `site` that of the last of them, or 0.
- * Once a tick for every such region; before ht_conditions_tick.
+ * So many allocations, of so many bytes, were seen in all in a region that promised none. `region`
+ * is the id of its name, `site` where most of them were, or 0. Once a tick for every such region.
  */
-void ht_conditions_no_alloc(uint32_t subject, uint64_t allocations, uint64_t bytes, uint32_t site,
+void ht_conditions_no_alloc(uint32_t region, uint64_t allocations, uint64_t bytes, uint32_t site,
                             const struct ht_moment *moment);
 
 /* MB for 1000 instantiations of a tag as the condition per_1000 has it: without what is one-off;

@@ -22,6 +22,7 @@
 #include "module_map.h"
 #include "monitor.h"
 #include "options.h"
+#include "prometheus.h"
 #include "raw_io.h"
 #include "real_alloc.h"
 #include "snapshot_write.h"
@@ -34,6 +35,19 @@
 
 static enum { UNBOOTED, BOOTING, BOOTED } stage;
 static uint64_t probation_ends; /* CLOCK_MONOTONIC, ns */
+static bool for_good;           /* dormant, never to count again */
+static bool stopped;            /* by request; written by the holder of the gate after start */
+
+static void sleep_for_good(void)
+{
+    __atomic_store_n(&for_good, true, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&ht_slow, HT_SLOW_DORMANT, __ATOMIC_RELAXED);
+}
+
+bool ht_is_dormant(void)
+{
+    return __atomic_load_n(&for_good, __ATOMIC_RELAXED);
+}
 
 bool ht_boot(void)
 {
@@ -47,24 +61,19 @@ bool ht_boot(void)
         return false;
     }
     if (getauxval(AT_SECURE)) {
-        ht_slow |= HT_SLOW_DORMANT;
+        sleep_for_good();
     } else if (ht_real.sizes_unknown) {
-        ht_slow |= HT_SLOW_DORMANT;
+        sleep_for_good();
         ht_say("the program's allocator has no malloc_usable_size of its own; the program goes on "
                "unwatched");
     } else if (!ht_tag_begin() || !ht_site_begin() || !ht_capture_begin()) {
-        ht_slow |= HT_SLOW_DORMANT;
+        sleep_for_good();
         ht_say("no memory for its tables; the program goes on unwatched");
     }
     if (!ht_real.chunk_layout_known)
         ht_slow |= HT_SLOW_ALLOCATOR;
     stage = BOOTED;
     return true;
-}
-
-static void sleep_for_good(void)
-{
-    ht_slow |= HT_SLOW_DORMANT;
 }
 
 bool ht_thread_arrives(void)
@@ -122,9 +131,59 @@ void ht_probation(void)
         return;
     int saved = errno;
     uint32_t before = __atomic_fetch_and(&ht_slow, ~HT_SLOW_PROBATION, __ATOMIC_ACQ_REL);
-    if ((before & HT_SLOW_PROBATION) && !(before & HT_SLOW_DORMANT))
+    if ((before & HT_SLOW_PROBATION) && !ht_is_dormant())
         ht_monitor_start();
     errno = saved;
+}
+
+/* ---- on request ---------------------------------------------------------------------------------
+ */
+
+static void begin_stopped(void)
+{
+    stopped = true;
+    __atomic_fetch_or(&ht_slow, HT_SLOW_DORMANT, __ATOMIC_RELAXED);
+    ht_monitor_stop_counting();
+}
+
+bool ht_watch_is_stopped(void)
+{
+    return stopped && !ht_is_dormant();
+}
+
+int ht_watch_set(bool on)
+{
+    if (ht_is_dormant())
+        return -EPERM;
+    if (on && stopped) {
+        ht_monitor_start_counting(); /* the baseline, before anything new is counted */
+        stopped = false;
+        __atomic_fetch_and(&ht_slow, ~HT_SLOW_DORMANT, __ATOMIC_RELEASE);
+    } else if (!on && !stopped) {
+        begin_stopped();
+    }
+    return 0;
+}
+
+static int set_from_outside(bool on)
+{
+    if (ht_is_dormant())
+        return -EPERM;
+    if (!ht_monitor_park(HT_SECOND))
+        return -ETIMEDOUT;
+    int result = ht_watch_set(on);
+    ht_monitor_unpark();
+    return result;
+}
+
+int ht_watch_start(void)
+{
+    return set_from_outside(true);
+}
+
+int ht_watch_stop(void)
+{
+    return set_from_outside(false);
 }
 
 /* ---- start and end ------------------------------------------------------------------------------
@@ -136,7 +195,7 @@ static void finish(void)
         return;
     /* It has lived for a tick without allocating since: it is watched all the same. */
     if ((ht_slow & HT_SLOW_PROBATION) && !(ht_slow & HT_SLOW_DORMANT) &&
-        coarse_now() >= probation_ends)
+        coarse_now() >= probation_ends) /* stopped, it would have nothing to write */
         ht_monitor_take_up();
     ht_monitor_final(HTL_END_EXIT);
 }
@@ -153,12 +212,24 @@ static bool prepare(void)
     ht_rules_begin(&ht_settings);
     ht_thresholds_begin(&ht_settings);
     ht_alert_begin(&ht_settings);
+    ht_prometheus_begin(&ht_settings);
     ht_alert_sinks_name_file(ht_snapshot_path());
     ht_alert_subscribe(pass_on);
     ht_control_begin();
     ht_modules_refresh(true);
     ht_real_late();
     return ht_aggregate_begin() && ht_thread_setup() == 0 && ht_fork_setup() == 0;
+}
+
+static void begin_watching(void)
+{
+    if (!stopped)
+        ht_monitor_open();
+    ht_monitor_start();
+    if (stopped)
+        ht_say("dormant; 'heaptally start %d' begins to count", (int)getpid());
+    else if (ht_snapshot_path()[0])
+        ht_say("counting; the snapshot is %s", ht_snapshot_path());
 }
 
 __attribute__((constructor)) static void start(void)
@@ -175,20 +246,18 @@ __attribute__((constructor)) static void start(void)
         sleep_for_good();
     else
         at_quick_exit(finish);
+    if (ht_settings.value[HT_OPT_DORMANT])
+        begin_stopped();
     ht_internal_end(previous);
-    if (ht_self->busy == HT_UNBORN && !(ht_slow & HT_SLOW_DORMANT))
+    if (ht_self->busy == HT_UNBORN && !ht_is_dormant())
         ht_thread_begin();
     if (!ht_self->busy)
         ht_stack_bounds_main(ht_self);
-    if (!(ht_slow & HT_SLOW_DORMANT)) {
-        if (!first) {
+    if (!ht_is_dormant()) {
+        if (first)
+            begin_watching();
+        else
             begin_probation();
-        } else {
-            ht_monitor_open();
-            ht_monitor_start();
-            if (ht_snapshot_path()[0])
-                ht_say("counting; the snapshot is %s", ht_snapshot_path());
-        }
     }
     errno = saved;
 }
@@ -201,7 +270,7 @@ __attribute__((destructor)) static void end(void)
 void ht_lifecycle_after_fork(bool safe)
 {
     ht_monitor_after_fork();
-    if (ht_slow & HT_SLOW_DORMANT)
+    if (ht_is_dormant())
         return;
     if (!safe || ht_settings.value[HT_OPT_NO_CHILDREN])
         sleep_for_good();

@@ -7,7 +7,9 @@
  *   probation    a process that another watched one started: it is counted, but has no thread and
  *                no file until it has lived for one tick and allocates again
  *   watched      monitor thread and file are there
- *   dormant      nothing new is counted: AT_SECURE, --only, --no-children, or no memory
+ *   stopped      by --dormant or ht_watch_stop: there is a monitor thread, but nothing new is
+ *                counted and no tick is taken until ht_watch_start. What was counted is counted out
+ *   dormant      the same for good: AT_SECURE, --only, --no-children, or no memory
  *   final        the destructor or quick_exit has taken the last figures
  */
 #ifndef HEAPTALLY_LIFECYCLE_H
@@ -26,6 +28,25 @@ bool ht_thread_arrives(void);
 /* Ends the probation of a process that has lived long enough. Called now and then by allocations
  * while HT_SLOW_PROBATION is set. */
 void ht_probation(void);
+
+/*
+ * Counting begins (again): baselines and trends as from now, and the file is opened if it is not.
+ * Or it ends until then: a last tick is written, nothing new is counted, what was counted is
+ * counted out. 0, also where there is nothing to do; -EPERM in a process that is dormant for good.
+ * The caller holds the gate.
+ */
+int ht_watch_set(bool on);
+
+/* The same on any thread that does not hold the gate; waits for it up to a second, else
+ * -ETIMEDOUT. */
+int ht_watch_start(void);
+int ht_watch_stop(void);
+
+/* Whether counting is stopped by request, and could be started. */
+bool ht_watch_is_stopped(void);
+
+/* Whether this process is dormant for good. */
+bool ht_is_dormant(void);
 
 /* In the child of a fork. `safe`: the monitor was parked, so that its locks are free. */
 void ht_lifecycle_after_fork(bool safe);

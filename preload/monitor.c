@@ -21,6 +21,7 @@
 #include "heaptally/units.h"
 #include "moment.h"
 #include "options.h"
+#include "prometheus.h"
 #include "raw_io.h"
 #include "snapshot_write.h"
 #include "stack_bounds.h"
@@ -41,11 +42,12 @@
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_t thread;
 static bool started, running, finished, paused; /* by whoever starts and stops */
-static bool opened;                             /* by the holder of the gate */
-static _Atomic uint32_t stop_requested;         /* also the futex to sleep on */
-static _Atomic uint32_t snapshots_wanted;       /* by any thread */
-static _Atomic uint32_t snapshots_done;         /* by the monitor; also a futex */
-static _Atomic int snapshot_result;             /* of the last one: 0 or -errno */
+static bool opened;                             /* by the holder of the gate; so is the next */
+static bool counting = true;
+static _Atomic uint32_t stop_requested;   /* also the futex to sleep on */
+static _Atomic uint32_t snapshots_wanted; /* by any thread */
+static _Atomic uint32_t snapshots_done;   /* by the monitor; also a futex */
+static _Atomic int snapshot_result;       /* of the last one: 0 or -errno */
 
 /* When things are due; the monitor thread only. */
 static struct {
@@ -151,6 +153,7 @@ static void look(uint64_t now)
         ht_conditions_tick(&moment);
         ht_surface_publish();
         ht_snapshot_tick(false, 0);
+        ht_prometheus_tick(&moment);
         due.tick += interval;
         if (due.tick <= now) /* fell behind: ticks are not made up for */
             due.tick = now + interval;
@@ -168,7 +171,7 @@ static void work(uint64_t now)
     ht_stack_bounds_learn(now);
     plan_poll(now, new_stacks);
     due.poll = at_the_earliest(due.poll, began, new_stacks ? REST_LEARNING : REST_STEADY);
-    if (now >= due.tick || now >= due.look)
+    if (counting && (now >= due.tick || now >= due.look))
         look(now);
 }
 
@@ -176,6 +179,8 @@ static void work(uint64_t now)
 static uint64_t next_work(void)
 {
     uint64_t next = due.poll < due.tick ? due.poll : due.tick;
+    if (!__atomic_load_n(&counting, __ATOMIC_RELAXED))
+        return due.poll;
     return due.look < next ? due.look : next;
 }
 
@@ -228,7 +233,7 @@ static void *monitor_main(void *argument)
     due.tick = now + interval;
     due.sync = now + ht_settings.value[HT_OPT_SYNC];
     pthread_mutex_lock(&gate);
-    if (!stop_requested)
+    if (!stop_requested && counting)
         open_file();
     if (!stop_requested && ht_settings.value[HT_OPT_STACKS] == HT_STACKS_FULL)
         ht_unwind_begin();
@@ -383,6 +388,60 @@ void ht_monitor_unpark(void)
     pthread_mutex_unlock(&gate);
 }
 
+/* ---- counting, on request -----------------------------------------------------------------------
+ */
+
+void ht_monitor_stop_counting(void)
+{
+    if (opened && counting) {
+        struct ht_visit work;
+        struct ht_moment moment = ht_moment_now();
+        own_work_begin(&work);
+        ht_aggregate_discover();
+        ht_aggregate_look(HT_LOOK_TICK);
+        ht_detect_tick(&moment);
+        ht_snapshot_tick(false, 0);
+        ht_prometheus_end(); /* no longer true */
+        own_work_end(&work);
+    }
+    __atomic_store_n(&counting, false, __ATOMIC_RELAXED);
+}
+
+void ht_monitor_start_counting(void)
+{
+    struct ht_visit work;
+    own_work_begin(&work);
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_TICK);
+    if (opened) {
+        struct ht_moment moment = ht_moment_now();
+        ht_aggregate_tick_done(); /* what was sampled before the pause is no part of this tick */
+        ht_detect_restart(&moment);
+        ht_top_sites_restart(ht_snapshot_start_ns());
+        ht_conditions_restart(&moment);
+        ht_snapshot_resumed();
+    } else {
+        open_file();
+    }
+    due.tick = ht_now_ns() + ht_settings.value[HT_OPT_INTERVAL];
+    due.look = ht_now_ns();
+    ht_surface_publish();
+    __atomic_store_n(&counting, true, __ATOMIC_RELAXED);
+    own_work_end(&work);
+}
+
+static void say_last_word(uint32_t end_reason)
+{
+    open_file();
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_TICK);
+    struct ht_moment moment = ht_moment_now();
+    check_promises(&moment); /* a short run breaks them as well as a long one */
+    ht_snapshot_tick(true, end_reason);
+    ht_prometheus_end();
+    ht_control_end();
+}
+
 void ht_monitor_final(uint32_t end_reason)
 {
     if (!started || finished)
@@ -392,13 +451,8 @@ void ht_monitor_final(uint32_t end_reason)
     own_work_begin(&work);
     if (ht_monitor_park(PARK_FINAL)) {
         finished = true;
-        open_file();
-        ht_aggregate_discover();
-        ht_aggregate_look(HT_LOOK_TICK);
-        struct ht_moment moment = ht_moment_now();
-        check_promises(&moment); /* a short run breaks them as well as a long one */
-        ht_snapshot_tick(true, end_reason);
-        ht_control_end();
+        if (counting || opened) /* else it was never started: there is nothing to say */
+            say_last_word(end_reason);
         wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();
     }
@@ -415,6 +469,7 @@ void ht_monitor_after_fork(void)
     ht_snapshot_forget();
     ht_detect_forget();
     ht_alert_forget();
+    ht_prometheus_forget();
     ht_control_forget();
     ht_callback_forget();
 }

@@ -26,6 +26,14 @@ int ht_monitor_start(void);
 void ht_monitor_pause(void);
 void ht_monitor_resume(void);
 
+/*
+ * Counting is stopped or started on request; the caller holds the gate, or is alone. Stopping takes
+ * a last look and writes a tick where a file is open; from then on there are neither. Starting
+ * takes baselines and begins all trends, and opens the file where there is none.
+ */
+void ht_monitor_stop_counting(void);
+void ht_monitor_start_counting(void);
+
 /* Takes the gate, waiting at most `wait_ns`: false on timeout. */
 bool ht_monitor_park(uint64_t wait_ns);
 void ht_monitor_unpark(void);

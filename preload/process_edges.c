@@ -40,7 +40,7 @@ EXPORT int dlclose(void *handle)
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "dlclose");
     if (ht_self->busy == HT_INTERNAL || !ht_boot() || ht_fork_happened() ||
-        (ht_slow & HT_SLOW_DORMANT))
+        ht_is_dormant()) /* while it is only stopped, frames die all the same */
         return real(handle);
     refresh_modules();
     int result = real(handle);

@@ -542,7 +542,7 @@ static void put_alerts_after(uint64_t last)
             .growth_mb = alert->growth_mb,
             .message_length = (uint32_t)strlen(alert->message),
         };
-        if (alert->tag < HT_TAGS)
+        if (alert->tag < HT_TAGS && alert->kind != HEAPTALLY_ALERT_NO_ALLOC)
             put_tag(alert->tag);
         size_t start = begin_record(HTL_ALERT);
         put(&record, sizeof record);
@@ -727,6 +727,11 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
             flush();
     }
     ht_aggregate_tick_done();
+}
+
+uint64_t ht_snapshot_start_ns(void)
+{
+    return start_monotonic_ns;
 }
 
 void ht_snapshot_resumed(void)

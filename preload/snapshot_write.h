@@ -29,6 +29,9 @@ bool ht_snapshot_open(void);
 /* Appends a tick with what changed. `final`: all figures, and the end record with `reason`. */
 void ht_snapshot_tick(bool final, uint32_t end_reason);
 
+/* When the file was begun, CLOCK_MONOTONIC: its histories count their time from then. */
+uint64_t ht_snapshot_start_ns(void);
+
 /* Counting had been stopped and goes on: the next tick says so. */
 void ht_snapshot_resumed(void);
 

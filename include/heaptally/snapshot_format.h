@@ -138,9 +138,7 @@ struct htl_stack {
 };
 _Static_assert(sizeof(struct htl_stack) == 16, "stack layout");
 
-#define HTL_SITE_EXPLICIT                                                                          \
-    0x01u /* the tag is that of a scope, not found by a rule or by default                         \
-           */
+#define HTL_SITE_EXPLICIT 0x01u /* the tag is a scope's, not found by a rule or by default */
 
 struct htl_site {
     uint32_t id;
