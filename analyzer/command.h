@@ -24,6 +24,8 @@ int ht_cmd_tags(int argc, char **argv);
 void ht_help_tags(FILE *out);
 int ht_cmd_diff(int argc, char **argv);
 void ht_help_diff(FILE *out);
+int ht_cmd_check(int argc, char **argv);
+void ht_help_check(FILE *out);
 int ht_cmd_list(int argc, char **argv);
 void ht_help_list(FILE *out);
 int ht_cmd_status(int argc, char **argv);

@@ -14,6 +14,7 @@ static const struct ht_command commands[] = {
      ht_help_report},
     {"tags", "propose rules that tell apart what is in a program", 2, ht_cmd_tags, ht_help_tags},
     {"diff", "say what grew between two snapshot files", 2, ht_cmd_diff, ht_help_diff},
+    {"check", "say by the exit status whether a controller leaks", 2, ht_cmd_check, ht_help_check},
     {"list", "list the processes under heaptally", 2, ht_cmd_list, ht_help_list},
     {"status", "ask a running process what it knows of itself", 2, ht_cmd_status, ht_help_status},
     {"top", "watch a running process's controllers on the terminal", 2, ht_cmd_top, ht_help_top},
