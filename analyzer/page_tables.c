@@ -8,14 +8,14 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "frame_text.h"
 #include "text.h"
 
 /* Bits of a function; page.js knows them. */
 enum {
     FUNCTION_INLINED = 1,
     FUNCTION_APPROXIMATE = 2, /* only the nearest symbol */
-    FUNCTION_RUNTIME = 4,     /* in a module that is never blamed */
-    FUNCTION_SKIPPED = 8,     /* in a module that is blamed last */
+    FUNCTION_PLUMBING = 4,    /* never to blame, see ht_is_plumbing */
 };
 
 /* Beyond 2^53 a number of JavaScript is not exact: such an offset is written as text. */
@@ -98,10 +98,8 @@ static void add_function(struct ht_page_tables *t, const struct ht_frame *frame,
         flags |= FUNCTION_INLINED;
     if (function->approximate)
         flags |= FUNCTION_APPROXIMATE;
-    if (frame->module && (frame->module->flags & HTL_MODULE_RUNTIME))
-        flags |= FUNCTION_RUNTIME;
-    if (frame->module && (frame->module->flags & HTL_MODULE_SKIPPED))
-        flags |= FUNCTION_SKIPPED;
+    if (ht_is_plumbing(frame, function))
+        flags |= FUNCTION_PLUMBING;
     t->functions = ht_room_for_one(t->functions, t->function_count, sizeof *t->functions);
     t->functions[t->function_count++] = (struct function_entry){
         .name = string_of(t, function->name),

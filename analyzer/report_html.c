@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "diagnose.h"
 #include "heaptally/units.h"
 #include "html/page.h"
 #include "page_json.h"
@@ -24,10 +25,17 @@ enum {
     MAX_SERIES = 40,        /* controllers whose past is drawn; the others are added up */
     MAX_CONTROLLERS = 5000, /* listed one by one */
     MAX_ALERTS = 2000,      /* the newest ones */
+    MAX_REGIONS = 50,       /* with most allocations */
+    MAX_JUDGED = 200,       /* largest sites that have a verdict of their own: one takes a while */
 };
 
-/* Bits of a site; page.js knows them. */
-enum { SITE_CUT = 1, SITE_FALLBACK = 2, SITE_REST = 4 };
+/* Bits of a site; data.js knows them. */
+enum {
+    SITE_CUT = 1,
+    SITE_FALLBACK = 2,
+    SITE_REST = 4, /* a controller's smaller sites together */
+    SITE_TOP = 8,  /* where to look first in its controller */
+};
 
 /* What is said of a line of the table of sites in whole numbers. */
 enum column {
@@ -42,7 +50,8 @@ enum column {
     PEAK_BLOCKS,
     BASELINE,
     BASELINE_BLOCKS,
-    VERDICT,
+    VERDICT, /* HTL_UNKNOWN where it was not judged */
+    REGION,  /* whose promise not to allocate is broken there; HTL_UNKNOWN for none */
     COLUMNS
 };
 
@@ -59,6 +68,7 @@ static const char *const column_names[COLUMNS] = {
     [BASELINE] = "baseline",
     [BASELINE_BLOCKS] = "baselineBlocks",
     [VERDICT] = "verdict",
+    [REGION] = "region",
 };
 
 struct line {
@@ -121,6 +131,9 @@ static void write_memory(struct page *page)
     ht_page_number(j, "own", p->has_tick ? p->last.own_bytes : HTL_UNKNOWN);
     ht_page_number(j, "allocated", p->last.total.allocated_bytes);
     ht_page_number(j, "allocatedBlocks", p->last.total.allocated_blocks);
+    char *diagnosis = ht_diagnosis_of(p);
+    ht_page_text(j, "diagnosis", diagnosis);
+    free(diagnosis);
     ht_page_close(j, '}');
 }
 
@@ -135,6 +148,9 @@ static void write_verdict(struct ht_page_json *j, const char *key, const struct 
     ht_page_real(j, "low", v->ci_low);
     ht_page_real(j, "high", v->ci_high);
     ht_page_real(j, "secondsToLimit", v->seconds_to_limit);
+    ht_page_text(j, "limit", ht_limit_name(v->limit));
+    ht_page_real(j, "needsSeconds", v->needs_seconds);
+    ht_page_real(j, "needsInstances", v->needs_instantiations);
     ht_page_close(j, '}');
 }
 
@@ -251,6 +267,7 @@ static void write_controllers(struct page *page)
         ht_page_open(j, NULL, '{');
         ht_page_text(j, "name", c->tag->name);
         ht_page_bool(j, "suspect", ht_is_suspect(c));
+        ht_page_bool(j, "byDefault", c->tag->kind == HTL_TAG_DEFAULT);
         write_figures(j, c);
         write_verdict(j, "verdict", &c->verdict);
         if (own)
@@ -312,22 +329,36 @@ static int by_address(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The MAX_SITES largest sites of all controllers, live or at the peak, by address. */
-static const struct ht_site **choose_sites(const struct ht_report *r, size_t *count)
+/* Sites that are listed, and those of them that are judged: arrays by address. */
+struct chosen {
+    const struct ht_site **sites, **judged;
+    size_t site_count, judged_count;
+};
+
+/* The largest sites of all controllers, live or at the peak. */
+static struct chosen choose_sites(const struct ht_report *r)
 {
+    struct chosen c = {0};
     size_t all = 0;
     for (size_t i = 0; i < r->controller_count; i++)
         all += r->controllers[i].site_count;
-    const struct ht_site **sites = ht_allocate_zeroed(all + 1, sizeof *sites);
-    size_t n = 0;
+    c.sites = ht_allocate_zeroed(all + 1, sizeof *c.sites);
     for (size_t i = 0; i < r->controller_count; i++)
         for (size_t k = 0; k < r->controllers[i].site_count; k++)
-            sites[n++] = r->controllers[i].sites[k];
-    if (all > MAX_SITES)
-        qsort(sites, all, sizeof *sites, by_weight);
-    *count = all < MAX_SITES ? all : MAX_SITES;
-    qsort(sites, *count, sizeof *sites, by_address);
-    return sites;
+            c.sites[c.site_count++] = r->controllers[i].sites[k];
+    qsort(c.sites, c.site_count, sizeof *c.sites, by_weight);
+    c.site_count = all < MAX_SITES ? all : MAX_SITES;
+    c.judged_count = all < MAX_JUDGED ? all : MAX_JUDGED;
+    c.judged = ht_allocate_zeroed(MAX_JUDGED, sizeof *c.judged);
+    memcpy(c.judged, c.sites, c.judged_count * sizeof *c.judged);
+    qsort(c.sites, c.site_count, sizeof *c.sites, by_address);
+    qsort(c.judged, c.judged_count, sizeof *c.judged, by_address);
+    return c;
+}
+
+static bool is_among(const struct ht_site *site, const struct ht_site **sites, size_t count)
+{
+    return bsearch(&site, sites, count, sizeof *sites, by_address) != NULL;
 }
 
 static uint64_t difference(uint64_t allocated, uint64_t freed)
@@ -357,8 +388,10 @@ static void add_to_line(struct line *line, const struct ht_site *site)
 static struct line empty_line(size_t controller, unsigned flags)
 {
     return (struct line){
-        .columns =
-            {[CONTROLLER] = controller, [FLAGS] = flags, [VERDICT] = HT_VERDICT_INCONCLUSIVE},
+        .columns = {[CONTROLLER] = controller,
+                    [FLAGS] = flags,
+                    [VERDICT] = HTL_UNKNOWN,
+                    [REGION] = HTL_UNKNOWN},
         .node = HT_NO_NODE,
         .mb_per_hour = NAN,
     };
@@ -370,35 +403,57 @@ static void add_line(struct page *page, const struct line *line)
     page->lines[page->line_count++] = *line;
 }
 
-static void add_site(struct page *page, struct ht_page_tables *tables, size_t controller,
-                     const struct ht_site *site)
+static void judge_line(const struct page *page, const struct ht_site *site, struct line *line)
 {
     struct ht_verdict verdict;
-    struct line line = empty_line(controller, 0);
     ht_verdict_of_site(page->report->profile, site, &verdict);
-    add_to_line(&line, site);
+    line->columns[VERDICT] = verdict.kind;
+    line->mb_per_hour = verdict.mb_per_hour;
+}
+
+static const struct ht_site *top_site(const struct ht_controller *c)
+{
+    if (c->one_off.top_recurring)
+        return c->one_off.top_recurring;
+    return c->tag->site_count > 0 && c->tag->sites[0]->live_bytes > 0 ? c->tag->sites[0] : NULL;
+}
+
+static uint64_t flags_of(const struct ht_controller *c, const struct ht_site *site)
+{
+    uint64_t flags = site == top_site(c) ? SITE_TOP : 0;
     if (site->stack->flags & HTL_STACK_FALLBACK)
-        line.columns[FLAGS] |= SITE_FALLBACK;
-    else if (site->stack->flags & HTL_STACK_CUT)
-        line.columns[FLAGS] |= SITE_CUT;
-    line.columns[VERDICT] = verdict.kind;
-    line.mb_per_hour = verdict.mb_per_hour;
-    line.node = ht_page_stack(tables, site->stack);
-    add_line(page, &line);
+        return flags | SITE_FALLBACK;
+    return site->stack->flags & HTL_STACK_CUT ? flags | SITE_CUT : flags;
+}
+
+static uint64_t region_of(const struct ht_profile *p, const struct ht_site *site)
+{
+    for (size_t i = 0; site->region && i < p->region_count && i < MAX_REGIONS; i++)
+        if (p->regions[i] == site->region)
+            return i;
+    return HTL_UNKNOWN;
 }
 
 /* One line for each chosen site of a controller, and one for all others. */
 static void add_lines(struct page *page, struct ht_page_tables *tables, size_t controller,
-                      const struct ht_site **chosen, size_t chosen_count)
+                      const struct chosen *chosen)
 {
     const struct ht_controller *c = &page->report->controllers[controller];
     struct line rest = empty_line(controller, SITE_REST);
     for (size_t i = 0; i < c->site_count; i++) {
         const struct ht_site *site = c->sites[i];
-        if (bsearch(&site, chosen, chosen_count, sizeof *chosen, by_address))
-            add_site(page, tables, controller, site);
-        else
+        if (!is_among(site, chosen->sites, chosen->site_count)) {
             add_to_line(&rest, site);
+            continue;
+        }
+        struct line line = empty_line(controller, 0);
+        add_to_line(&line, site);
+        line.columns[FLAGS] = flags_of(c, site);
+        line.columns[REGION] = region_of(page->report->profile, site);
+        line.node = ht_page_stack(tables, site->stack);
+        if (is_among(site, chosen->judged, chosen->judged_count))
+            judge_line(page, site, &line);
+        add_line(page, &line);
     }
     if (rest.columns[SITES] > 0)
         add_line(page, &rest);
@@ -429,15 +484,56 @@ static void write_sites(struct page *page)
 {
     const struct ht_report *r = page->report;
     struct ht_page_tables *tables = ht_page_tables_new(r->symbolizer);
-    size_t chosen_count;
-    const struct ht_site **chosen = choose_sites(r, &chosen_count);
+    struct chosen chosen = choose_sites(r);
     for (size_t i = 0; i < page->controller_count; i++)
-        add_lines(page, tables, i, chosen, chosen_count);
+        add_lines(page, tables, i, &chosen);
     write_lines(page);
     ht_page_tables_write(tables, &page->json);
     ht_page_tables_free(tables);
-    free(chosen);
+    free(chosen.sites);
+    free(chosen.judged);
     free(page->lines);
+}
+
+static void write_regions(struct page *page)
+{
+    const struct ht_profile *p = page->report->profile;
+    struct ht_page_json *j = &page->json;
+    ht_page_number(j, "regionsLeftOut",
+                   p->region_count > MAX_REGIONS ? p->region_count - MAX_REGIONS : 0);
+    ht_page_open(j, "regions", '[');
+    for (size_t i = 0; i < p->region_count && i < MAX_REGIONS; i++) {
+        ht_page_open(j, NULL, '{');
+        ht_page_text(j, "name", p->regions[i]->name);
+        ht_page_number(j, "allocations", p->regions[i]->allocations);
+        ht_page_number(j, "bytes", p->regions[i]->bytes);
+        ht_page_close(j, '}');
+    }
+    ht_page_close(j, ']');
+}
+
+/* Of several processes in one report: what each holds, and who holds most in it. */
+static void write_processes(struct page *page)
+{
+    const struct ht_report *r = page->report;
+    struct ht_page_json *j = &page->json;
+    ht_page_open(j, "processes", '[');
+    for (size_t i = 0; i < r->part_count; i++) {
+        const struct ht_report *part = &r->parts[i];
+        const struct ht_profile *p = part->profile;
+        ht_page_open(j, NULL, '{');
+        ht_page_text(j, "exe", p->exe);
+        ht_page_text(j, "host", p->host);
+        ht_page_number(j, "pid", p->start.pid);
+        ht_page_real(j, "duration", p->duration_s);
+        ht_page_number(j, "live", p->has_tick ? p->live_bytes : HTL_UNKNOWN);
+        ht_page_number(j, "rss", p->rss_last);
+        ht_page_text(j, "ending", ending_of(p));
+        ht_page_text(j, "worst", part->worst ? part->worst->tag->name : NULL);
+        ht_page_text(j, "verdict", part->worst ? ht_verdict_name(part->worst->verdict.kind) : NULL);
+        ht_page_close(j, '}');
+    }
+    ht_page_close(j, ']');
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */
@@ -552,6 +648,8 @@ void ht_write_html(const struct ht_report *r, const struct ht_report_style *styl
     write_controllers(&page);
     write_moments(&page);
     write_sites(&page);
+    write_regions(&page);
+    write_processes(&page);
     write_alerts(&page);
     write_settings(&page);
     write_quality(&page);

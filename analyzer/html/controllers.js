@@ -18,7 +18,7 @@ const chip = (kind) => make("span", { class: "chip " + kind, text: kind });
 
 function controllerRow(controller) {
   const pressed = state.controller === controller;
-  const cell = (label, value, title) => make("td", { class: "number", "data-label": label, title }, value);
+  const cell = (label, value, title) => make("td", { class: value === UNKNOWN ? "number none" : "number", "data-label": label, title }, value);
   const button = make("button", { type: "button", class: "key link " + controller.colour, "aria-pressed": String(pressed),
                                   title: "Show this controller only",
                                   on: { click: () => {
@@ -26,7 +26,6 @@ function controllerRow(controller) {
                                     byId("controllers-table").querySelectorAll("tbody button")[controller.index]?.focus();
                                   } } },
                       make("span", { class: "swatch" }), nameOf(controller.name));
-  const rate = rateOf(controller.verdict);
   return make("tr", { class: controller.colour + (pressed ? " picked" : "") + (controller.suspect ? " suspect" : "") },
     make("th", { scope: "row" }, button),
     make("td", { class: "curve" }, sparkline(controller.past)),
@@ -35,7 +34,7 @@ function controllerRow(controller) {
     cell("peak", bytes(controller.peak)),
     cell("made", grouped(controller.made)),
     cell("MB per 1000", megabytes(controller.per1000)),
-    cell("MB per hour", known(controller.verdict.rate) ? megabytes(controller.verdict.rate) : UNKNOWN, rate),
+    cell("MB per hour", known(controller.verdict.rate) ? megabytes(controller.verdict.rate) : UNKNOWN, intervalOf(controller.verdict)),
     make("td", { class: "verdict", title: controller.verdict.reason }, chip(controller.verdict.kind),
          controller.timesLimit > 1 ? make("span", { class: "over", text: "×" + digits(controller.timesLimit) + " limit" }) : null));
 }

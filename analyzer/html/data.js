@@ -9,12 +9,9 @@
 
 const data = JSON.parse(byId("data").textContent);
 
-const INLINED = 1, APPROXIMATE = 2, RUNTIME = 4, SKIPPED = 8;
-const CUT = 1, FALLBACK = 2, REST = 4;
+const INLINED = 1, APPROXIMATE = 2, PLUMBING = 4;
+const CUT = 1, FALLBACK = 2, REST = 4, TOP = 8;
 const VERDICTS = ["leak", "inconclusive", "invalid", "bounded"];
-
-/* Functions that stand between the code to blame and the allocator. */
-const WRAPPER = /^(std::|__gnu_cxx::|operator new|void\* std::|void std::|_start$|__libc_start|_dl_)/;
 
 const functions = data.functions.name.map((name, i) => {
   const text = (index) => (index === null ? null : data.strings[index]);
@@ -27,8 +24,7 @@ const functions = data.functions.name.map((name, i) => {
   f.where = f.module ? baseName(f.module) + "+" + address : address;
   f.place = f.file ? baseName(f.file) + (f.line ? ":" + f.line : "") : f.where;
   f.label = f.name || f.where;
-  f.plumbing = (flags[i] & RUNTIME) !== 0 || (f.name !== null && WRAPPER.test(f.name));
-  f.skipped = (flags[i] & SKIPPED) !== 0;
+  f.plumbing = (flags[i] & PLUMBING) !== 0;
   return f;
 });
 
@@ -42,14 +38,14 @@ function stackOf(node) {
 /* The innermost function that is to blame; the innermost of all where none is. */
 function blamed(node) {
   const stack = stackOf(node);
-  return stack.find((f) => !f.plumbing && !f.skipped) || stack.find((f) => !f.plumbing) || stack[0] || null;
+  return stack.find((f) => !f.plumbing) || stack[0] || null;
 }
 
 const sites = data.sites.live.map((_, i) => {
   const site = { index: i, growth: data.sites.live[i] - data.sites.baseline[i],
                  growthBlocks: data.sites.blocks[i] - data.sites.baselineBlocks[i] };
   for (const key of Object.keys(data.sites)) site[key] = data.sites[key][i];
-  site.verdict = VERDICTS[site.verdict];
+  site.verdict = site.verdict === null ? null : VERDICTS[site.verdict];
   site.blamed = blamed(site.node);
   return site;
 });
@@ -61,7 +57,11 @@ controllers.forEach((controller, i) => {
   controller.index = i;
   controller.sites = [];
 });
-sites.forEach((site) => controllers[site.controller].sites.push(site));
+sites.forEach((site) => {
+  const controller = controllers[site.controller];
+  controller.sites.push(site);
+  if (site.flags & TOP) controller.top = site; /* where to look first */
+});
 
 /* What a site can be measured by. Growth may be negative; a graph shows what is above 0. */
 const VIEWS = [

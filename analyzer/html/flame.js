@@ -5,7 +5,7 @@
  * page stays small however many call sites there are, and zooming brings it out.
  */
 
-const ROW = 24, NARROWEST = 3, MAX_FRAMES = 2500;
+const ROW = 24, NARROWEST = 3, NARROWEST_NAME = 26, MAX_FRAMES = 2000;
 const graph = { root: null, zoom: null, focus: null };
 
 function newFrame(label, parent) {
@@ -108,13 +108,13 @@ function matches(frame) {
   return state.query && f && textOf(f).includes(state.query.toLowerCase());
 }
 
-function frameElement(frame, top) {
+function frameElement(frame, top, width) {
   const zoom = graph.zoom, scale = 100 / (zoom.x1 - zoom.x0 || 1);
   const colour = frame.controller ? frame.controller.colour : "grey";
   const element = make("div", {
     class: `frame ${colour} ${shade(frame.label)}${frame.vague ? " vague" : ""}${matches(frame) ? " match" : ""}`,
     role: "treeitem", tabindex: "-1", "aria-level": String(frame.depth + 1), "aria-label": `${frame.label}, ${describe(frame)}`,
-  }, make("bdi", { text: frame.label }));
+  }, (frame.x1 - frame.x0) * scale * width > 100 * NARROWEST_NAME ? make("bdi", { text: frame.label }) : null);
   element.style.left = (frame.x0 - zoom.x0) * scale + "%";
   element.style.width = (frame.x1 - frame.x0) * scale + "%";
   element.style.top = (frame.depth - top) * ROW + "px";
@@ -149,7 +149,7 @@ function drawGraph() {
   const frames = visibleFrames(box.clientWidth);
   const top = graph.zoom.depth, rows = d3.max(frames, (frame) => frame.depth) - top + 1;
   box.style.height = rows * ROW + "px";
-  box.append(...frames.map((frame) => frameElement(frame, top)));
+  box.append(...frames.map((frame) => frameElement(frame, top, box.clientWidth)));
   setFocus(graph.focus && graph.focus.element ? graph.focus : graph.zoom, false);
   readOut(graph.zoom);
 }

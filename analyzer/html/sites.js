@@ -43,7 +43,7 @@ function sortSites(list) {
 }
 
 function frameLine(f) {
-  return make("li", { class: f.plumbing ? "plumbing" : f.skipped ? "skipped" : null },
+  return make("li", { class: f.plumbing ? "plumbing" : null },
               nameOf(f.label, "name code"), f.approximate ? make("span", { class: "note", text: "nearest symbol" }) : null,
               make("span", { class: "place", text: [placeBeside(f), f.inlined ? "inlined" : null].filter(Boolean).join(", "), title: f.file || f.module }),
               f.file && f.module ? make("span", { class: "place module", text: baseName(f.module) }) : null);
@@ -72,8 +72,8 @@ function siteRow(site, largest) {
     make("td", { class: "number", "data-label": "blocks", text: grouped(site.blocks) }),
     make("td", { class: "number", "data-label": "allocated", text: bytes(site.allocated) }),
     make("td", { class: "number", "data-label": "growth", text: site.growth ? signed(bytes(site.growth), site.growth) : "0" }),
-    make("td", { class: "number", "data-label": "MB per hour" }, known(site.rate) ? megabytes(site.rate) : UNKNOWN,
-         site.verdict === "leak" ? chip("leak") : null));
+    make("td", { class: known(site.rate) ? "number" : "number none", "data-label": "MB per hour" },
+         make("span", {}, site.verdict === "leak" ? chip("leak") : null, " ", known(site.rate) ? megabytes(site.rate) : UNKNOWN)));
   row.querySelector(".bar").style.setProperty("--share", Math.max(0, largest ? value / largest : 0).toFixed(4));
   return open ? [row, stackRow(site)] : [row];
 }

@@ -3,17 +3,10 @@
 const worst = data.worst === null ? null : controllers[data.worst];
 const noFigures = !data.quality.hasTick;
 
-/* Where a controller's memory comes from: the largest live site that has a place in the code. */
-function topSite(controller) {
-  const live = controller.sites.filter((site) => site.live > 0 && site.blamed);
-  return live.sort((a, b) => b.live - a.live)[0] || null;
-}
+const rateOf = (verdict) => (known(verdict.rate) ? megabytes(verdict.rate) + " MB per hour" : null);
 
-function rateOf(verdict) {
-  if (!known(verdict.rate)) return null;
-  const interval = known(verdict.low) ? ` [${megabytes(verdict.low)}, ${megabytes(verdict.high)}]` : "";
-  return megabytes(verdict.rate) + " MB per hour" + interval;
-}
+const intervalOf = (verdict) =>
+  known(verdict.rate) && known(verdict.low) ? `between ${megabytes(verdict.low)} and ${megabytes(verdict.high)} (95 %)` : null;
 
 /* What stands in the largest letters, and how alarming it is. */
 function headline() {
@@ -44,8 +37,8 @@ function whoFact() {
 }
 
 function whereFact() {
-  const site = topSite(worst);
-  if (!site) return fact("Where", worst.live > 0 ? "not known" : "nothing is live");
+  const site = worst.top;
+  if (!site || !site.blamed) return fact("Where", worst.live > 0 ? "not known" : "nothing is live");
   const value = make("button", { type: "button", class: "link value", title: "Show its call sites",
                                  on: { click: () => showSite(site) } }, nameOf(site.blamed.label, "name code"));
   return fact("Where", value, placeBeside(site.blamed), `${percent(site.live, worst.live)} of what it holds`);
@@ -58,27 +51,42 @@ function howFastFact() {
     ? `${digits(worst.timesLimit)} times the limit of ${megabytes(data.limit)} MB` : null;
   const each = known(worst.each) ? `${grouped(worst.each)} bytes each, ${grouped(worst.made)} made` : null;
   const main = perHour || per1000 || "not known yet";
-  return fact("How fast", main, main === per1000 ? null : per1000, times, each);
+  return fact("How fast", main, intervalOf(worst.verdict), main === per1000 ? null : per1000, times, each);
 }
 
 function whenFact() {
   const seconds = worst.verdict.secondsToLimit;
   if (known(seconds))
-    return fact("When does it hurt", "in " + duration(seconds), worst.verdict.limit ? "limit: " + worst.verdict.limit : null);
+    return fact("When does it hurt", "in " + duration(seconds), worst.verdict.limit ? `then ${worst.verdict.limit} is reached` : null);
   if (worst.verdict.kind === "bounded") return fact("When does it hurt", "not in sight", "it does not keep growing");
-  return fact("When does it hurt", "not known", "no growth rate that is certain, or no limit");
+  return fact("When does it hurt", "not known", worst.verdict.kind === "leak" ? "no limit is known that it would reach" : "no growth over time is certain yet");
+}
+
+/* What a verdict is still in need of, in words; null where it is not. */
+function needsOf(verdict) {
+  if (!(verdict.needsSeconds > 0)) return null;
+  const instances = verdict.needsInstances >= 1 ? `, or ${counted(verdict.needsInstances, "more instance")}` : "";
+  return data.process.ending ? `For a verdict: ${duration(verdict.needsSeconds)} more than this time${instances}.`
+                             : `For a verdict: report again in ${duration(verdict.needsSeconds)}${instances}.`;
+}
+
+/* All that is live belongs to one library or program: rules would tell apart what is in it. */
+function wantsRules() {
+  return worst.byDefault && worst.live > 0.9 * data.memory.live && worst.sites.length > 1;
 }
 
 /* One thing to do, and why. */
 function advice() {
-  const site = topSite(worst);
+  const site = worst.top && worst.top.blamed ? worst.top : null;
   const place = site ? site.blamed.label : null;
+  const needs = needsOf(worst.verdict);
   if (worst.suspect && place)
     return ["See who should free it", `${counted(site.blocks, "block")} of ${place} ${site.blocks === 1 ? "is" : "are"} still live. After the fix, run again and compare.`];
   if (worst.suspect) return ["Let it run with call stacks", "The call site is not known: use --stacks full."];
   if (worst.verdict.kind === "bounded") return ["Nothing", "Memory is held, and does not keep growing."];
-  if (worst.verdict.needs) return ["Let it run longer", worst.verdict.needs];
-  return ["Let it run longer", "Then report again, or compare two snapshots."];
+  if (needs) return ["Let it run longer", needs];
+  if (wantsRules()) return ["Tell controllers apart", `"heaptally tags" proposes rules for what is in ${worst.name}.`];
+  return ["Let it run longer", "Then report again, or compare: heaptally diff OLD NEW."];
 }
 
 function facts() {
@@ -113,8 +121,10 @@ function figures() {
 
 function showSubject() {
   const { exe, host, pid, start } = data.process;
+  const several = data.processes.length;
   byId("subject").append(nameOf(baseName(exe || "unknown program"), "exe"),
-                         make("span", { class: "where", text: `pid ${pid}` }), nameOf(host || "unknown host", "where"),
+                         make("span", { class: "where", text: several ? counted(several, "process") : `pid ${pid}` }),
+                         nameOf(host || "unknown host", "where"),
                          make("span", { class: "where", text: clock(start, 0) }));
   document.title = `${baseName(exe || "heaptally")} – heaptally`;
 }
@@ -129,5 +139,6 @@ function showSummary() {
     ? `${megabytes(worst.per1000)} MB per 1000 instances, above the limit of ${megabytes(data.limit)} MB. Over time: ${verdict.reason}.`
     : verdict.reason;
   byId("summary").append(
-    make("div", { class: "hero " + kind }, title, make("p", { class: "reason", text: reason }), facts()), figures());
+    make("div", { class: "hero " + kind }, title, make("p", { class: "reason", text: reason }), facts()), figures(),
+    data.memory.diagnosis ? make("p", { class: "diagnosis" }, make("strong", { text: "Resident against heap: " }), make("bdi", { text: data.memory.diagnosis })) : "");
 }

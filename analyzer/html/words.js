@@ -64,7 +64,7 @@ function percent(part, whole) {
 }
 
 function counted(number, noun) {
-  return grouped(number) + " " + noun + (number === 1 ? "" : "s");
+  return grouped(number) + " " + noun + (number === 1 ? "" : noun.endsWith("s") ? "es" : "s");
 }
 
 /* "1.2 s", "3 min 4 s", "5 h 6 min", "7 d 8 h". */

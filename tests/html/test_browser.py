@@ -293,6 +293,22 @@ class Strange(Tests):
             if SHOTS:
                 page.screenshot(os.path.join(SHOTS, f"little{number}.png"))
 
+    def test_promises_and_processes(self):
+        """Sections that most reports do not have."""
+        f = htl.File(pid=1).module(1, "/nonexistent/plant").tag(1, "pid").stack(1, [(1, 16)])
+        f.region(7, "<i>step</i>", 4, 400).site(1, 1, 1, region=7)
+        f.snapshot(13, sites={1: dict(allocated=(400, 4))}, tags={1: dict(allocated=(400, 4))})
+        page = self.open(self.make(f, "promise"))
+        self.assertTrue(page.run("document.getElementById('processes').hidden"))
+        self.assertIn("<i>step</i>", page.run("document.getElementById('promises').innerText"))
+        page.click("document.querySelector('#promises button')")
+        self.assertEqual(page.run("document.querySelectorAll('.stack').length"), 1)
+        htl.controllers(pid=2).write(self.path("2.htl"))
+        self.heaptally("report", "--format", "html", "-o", "both.html", "promise.htl", "2.htl")
+        page = self.open(self.path("both.html"), width=400)
+        self.assertEqual(page.run("document.querySelectorAll('#processes tbody tr').length"), 2)
+        self.assertEqual(page.run("document.documentElement.scrollWidth"), 400)
+
     def test_large(self):
         source = profiles.big(self.dir)
         if not source:

@@ -174,6 +174,42 @@ class Page(driver.Case):
         self.assertEqual([data["sites"]["live"][i] for i in many if data["sites"]["node"][i] < 0],
                          [sum(i * 10 for i in range(1, 501))])
 
+    def test_sites_are_judged_as_in_the_json_report(self):
+        file = profiles.rich()
+        report = self.json(file.write(self.path("file.htl")))
+        data = self.data_of(self.page(file))
+        verdicts = ("leak", "inconclusive", "invalid", "bounded")
+        ours = sorted((c, live, verdicts[verdict]) for c, live, verdict in zip(
+            (data["controllers"][i]["name"] for i in data["sites"]["controller"]),
+            data["sites"]["live"], data["sites"]["verdict"]))
+        self.assertEqual(ours, sorted((c["tag"], s["live_bytes"], s["verdict"])
+                                      for c in report["controllers"] for s in c["sites"]))
+        self.assertEqual([(c["name"], c["verdict"]["kind"], c["verdict"]["reason"])
+                          for c in data["controllers"]],
+                         [(c["tag"], c["verdict"], c["reason"]) for c in report["controllers"]])
+
+    def test_regions(self):
+        f = htl.File().module(1, "/nonexistent/plant").tag(1, "pid").region(7, "step", 12, 130)
+        f.stack(1, [(1, 16)]).stack(2, [(1, 32)]).site(1, 1, 1).site(2, 2, 1, region=7)
+        f.snapshot(1, tags={1: dict(allocated=(130, 12))},
+                   sites={1: dict(allocated=(100, 10)), 2: dict(allocated=(30, 2))})
+        data = self.data_of(self.page(f))
+        self.assertEqual(data["regions"], [{"name": "step", "allocations": 12, "bytes": 130}])
+        self.assertEqual(dict(zip(data["sites"]["live"], data["sites"]["region"])),
+                         {100: None, 30: 0})
+
+    def test_several_processes(self):
+        """One page of them all: sums, and what each one holds."""
+        for pid in (1, 2):
+            f = htl.controllers(pid=pid)
+            f.write(self.path(f"{pid}.htl"))
+        done = self.heaptally("report", "--format", "html", "1.htl", "2.htl")
+        self.assertEqual((done.returncode, done.err, done.out.count("<!doctype html>")), (0, "", 1))
+        data = self.data_of(done.out)
+        self.assertEqual([(p["pid"], p["live"]) for p in data["processes"]],
+                         [(1, 20480000), (2, 20480000)])
+        self.assertEqual(sum(data["sites"]["live"]), 40960000)
+
     def test_empty_files(self):
         for file in (htl.File(), htl.File().tag(1, "t").end(1), htl.File().tick(1)):
             data = self.data_of(self.page(file))
