@@ -371,19 +371,26 @@ static bool close_output(struct request *request)
     return fine;
 }
 
+static void clear_request(struct request *request)
+{
+    ht_selection_clear(&request->selection);
+    ht_retagging_free(request->rules);
+}
+
 int ht_cmd_report(int argc, char **argv)
 {
     struct request request = {.format = ht_report_formats, .selection = HT_SELECT_ALL};
     bool help = false, fine = true;
-    if (!take_options(argc, argv, &request, &help))
-        return FAILURE;
-    if (help) {
-        ht_help_report(stdout);
-        return 0;
+    if (!take_options(argc, argv, &request, &help) || help) {
+        if (help)
+            ht_help_report(stdout);
+        clear_request(&request);
+        return help ? 0 : FAILURE;
     }
     if (request.format->binary && !request.output && isatty(STDOUT_FILENO)) {
         ht_complain("report --format %s: is not for a terminal; name a file with -o FILE",
                     request.format->name);
+        clear_request(&request);
         return FAILURE;
     }
     struct ht_inputs inputs = ht_inputs_find("report", argv + optind, (size_t)(argc - optind));
@@ -391,7 +398,6 @@ int ht_cmd_report(int argc, char **argv)
     fine &= report_on(&request, &inputs);
     ht_inputs_clear(&inputs);
     fine &= close_output(&request);
-    ht_selection_clear(&request.selection);
-    ht_retagging_free(request.rules);
+    clear_request(&request);
     return fine ? 0 : FAILURE;
 }

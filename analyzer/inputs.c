@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control_client.h"
 #include "snapshot_read.h"
 #include "text.h"
 
@@ -217,8 +218,21 @@ static char *file_written_by(const char *pid)
     return path;
 }
 
+/* Has a process that listens write all its figures first. One that does not has written what it
+ * has; its last tick is in the file all the same. */
+static void ask_for_snapshot(const char *pid)
+{
+    struct ht_client client = {.fd = -1};
+    char *error = NULL;
+    if (ht_client_open(&client, (pid_t)strtoul(pid, NULL, 10), &error))
+        free(ht_client_ask(&client, "snapshot", NULL, &error));
+    ht_client_close(&client);
+    free(error);
+}
+
 static bool take_process(struct ht_inputs *inputs, const char *command, const char *pid)
 {
+    ask_for_snapshot(pid);
     char *path = file_held_by(pid);
     if (!path)
         path = file_written_by(pid);

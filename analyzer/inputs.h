@@ -3,8 +3,9 @@
  *
  *   FILE   that file
  *   DIR    the newest run in the directory: the newest .htl file, and those of the same run
- *   PID    the file of that process: the one that it has open, else the newest in the working
- *          directory that a process of that number wrote
+ *   PID    the file of that process: the one that it has open, once it has written all its figures
+ *          if it listens; else the newest in the working directory that a process of that number
+ *          wrote
  *   none   as for the working directory
  *
  * Files are of one run where one process descends from the other, as far as the parents in between
