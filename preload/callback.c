@@ -28,6 +28,7 @@ static struct {
     bool running, stop, paused;
     bool to_join;     /* `thread` has been started and not been waited for */
     bool calling;     /* the function is running, since `called` */
+    bool said_threw;  /* of the function that is registered */
     uint64_t dropped; /* since the function was called last */
     struct timespec called;
 } state;
@@ -71,9 +72,11 @@ static void call(void)
     state.dropped = 0;
     clock_gettime(CLOCK_MONOTONIC, &state.called);
     pthread_mutex_unlock(&lock);
-    if (invoke(function, &alert, user))
-        ht_say("the alert callback threw an exception; it was caught, and the program goes on");
+    bool threw = invoke(function, &alert, user) != 0;
     pthread_mutex_lock(&lock);
+    if (threw && !state.said_threw)
+        ht_say("the alert callback threw an exception; it was caught, and the program goes on");
+    state.said_threw |= threw;
     state.calling = false;
     pthread_cond_broadcast(&changed);
 }
@@ -154,6 +157,7 @@ int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *functi
     state.function = function;
     state.user = user;
     state.first = state.count = 0;
+    state.said_threw = false;
     if (function && !state.running)
         error = start_thread();
     if (error) {
