@@ -1,5 +1,5 @@
 /*
- * heaptally snapshot, reset-baseline PID... and set PID KEY=VALUE...: telling running
+ * heaptally snapshot, reset-baseline, start, stop PID... and set PID KEY=VALUE...: telling running
  * processes what to do. Each says what it did; one that cannot be reached does not keep the others
  * from being told.
  */
@@ -99,6 +99,34 @@ void ht_help_reset_baseline(FILE *out)
 int ht_cmd_reset_baseline(int argc, char **argv)
 {
     return tell_each(argc, argv, ht_help_reset_baseline);
+}
+
+void ht_help_start(FILE *out)
+{
+    fprintf(out,
+            "heaptally start PID...\n\n"
+            "Has processes that were started with --dormant, or stopped, count from now on. What "
+            "they\nallocated before stays uncounted.\n%s",
+            ending);
+}
+
+int ht_cmd_start(int argc, char **argv)
+{
+    return tell_each(argc, argv, ht_help_start);
+}
+
+void ht_help_stop(FILE *out)
+{
+    fprintf(out,
+            "heaptally stop PID...\n\n"
+            "Has processes count nothing new until 'heaptally start'. What was counted is counted "
+            "out when\nit is freed.\n%s",
+            ending);
+}
+
+int ht_cmd_stop(int argc, char **argv)
+{
+    return tell_each(argc, argv, ht_help_stop);
 }
 
 void ht_help_set(FILE *out)

@@ -36,6 +36,10 @@ int ht_cmd_snapshot(int argc, char **argv);
 void ht_help_snapshot(FILE *out);
 int ht_cmd_reset_baseline(int argc, char **argv);
 void ht_help_reset_baseline(FILE *out);
+int ht_cmd_start(int argc, char **argv);
+void ht_help_start(FILE *out);
+int ht_cmd_stop(int argc, char **argv);
+void ht_help_stop(FILE *out);
 int ht_cmd_set(int argc, char **argv);
 void ht_help_set(FILE *out);
 

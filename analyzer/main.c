@@ -22,6 +22,8 @@ static const struct ht_command commands[] = {
      ht_help_snapshot},
     {"reset-baseline", "have growth count from now on", 2, ht_cmd_reset_baseline,
      ht_help_reset_baseline},
+    {"start", "have a process count from now on", 2, ht_cmd_start, ht_help_start},
+    {"stop", "have a process count nothing new", 2, ht_cmd_stop, ht_help_stop},
     {"set", "change settings of a running process", 2, ht_cmd_set, ht_help_set},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

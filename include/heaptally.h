@@ -42,6 +42,7 @@
  *     heaptally_check_leak_threshold(mb, &leaks)   who is above so many MB per 1000 instantiations
  *     heaptally_set_alert_callback(function, user) have alerts passed on to the program
  *     heaptally_snapshot()                         write all figures to the file now
+ *     heaptally_start(), heaptally_stop()          count, or do not
  *
  * No library. This file is all there is: nothing to link, nothing to initialise. The program finds
  * heaptally when `heaptally run` (or LD_PRELOAD) has loaded it; otherwise every entry does nothing,
@@ -279,6 +280,8 @@ int heaptally_v1_set_alert_callback(int (*invoke)(heaptally_alert_function *,
                                                   const struct heaptally_alert *, void *),
                                     heaptally_alert_function *function, void *user);
 int heaptally_v1_snapshot(void);
+int heaptally_v1_start(void);
+int heaptally_v1_stop(void);
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
@@ -338,6 +341,8 @@ HEAPTALLY_FIND_(tracker_report)
 HEAPTALLY_FIND_(check_leak_threshold)
 HEAPTALLY_FIND_(set_alert_callback)
 HEAPTALLY_FIND_(snapshot)
+HEAPTALLY_FIND_(start)
+HEAPTALLY_FIND_(stop)
 
 /* Calls heaptally_v1_FUNCTION with the arguments in parentheses, else gives `absent`. */
 #define HEAPTALLY_ASK_(function, arguments, absent)                                                \
@@ -664,6 +669,22 @@ HEAPTALLY_INLINE_ int heaptally_set_alert_callback(heaptally_alert_function *fun
 HEAPTALLY_INLINE_ int heaptally_snapshot(void) HEAPTALLY_NOEXCEPT_
 {
     return HEAPTALLY_ASK_(snapshot, (), HEAPTALLY_ABSENT);
+}
+
+/*
+ * Begin to count, and stop; they wait until that is done, 2 s at most. What is allocated while
+ * nothing is counted stays uncounted; blocks that were counted are counted out when they are freed.
+ * Trends and baselines begin anew with a start. 0, also where it is so already; -EPERM where the
+ * process is left out of counting for good.
+ */
+HEAPTALLY_INLINE_ int heaptally_start(void) HEAPTALLY_NOEXCEPT_
+{
+    return HEAPTALLY_ASK_(start, (), HEAPTALLY_ABSENT);
+}
+
+HEAPTALLY_INLINE_ int heaptally_stop(void) HEAPTALLY_NOEXCEPT_
+{
+    return HEAPTALLY_ASK_(stop, (), HEAPTALLY_ABSENT);
 }
 
 #if defined(__GNUC__) && defined(__ELF__)

@@ -1,5 +1,6 @@
 #include "answers.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -285,6 +286,40 @@ static bool answer_reset_baseline(struct request *request)
     return true;
 }
 
+static bool answer_count(struct request *request, bool on)
+{
+    if (ht_watch_set(on) != 0)
+        return fail(request, "the process is left out of counting for good; see its error output");
+    ht_surface_publish();
+    ht_out_text(request->out, on ? "counting\n" : "stopped\n");
+    return true;
+}
+
+static bool answer_start(struct request *request)
+{
+    return answer_count(request, true);
+}
+
+static bool answer_stop(struct request *request)
+{
+    return answer_count(request, false);
+}
+
+int ht_carry_out(enum ht_job job)
+{
+    switch (job) {
+    case HT_JOB_SNAPSHOT:
+        return ht_monitor_snapshot() ? 0 : -EIO;
+    case HT_JOB_START:
+        return ht_watch_set(true);
+    case HT_JOB_STOP:
+        return ht_watch_set(false);
+    case HT_JOBS:
+        break;
+    }
+    return -EINVAL;
+}
+
 /* ---- settings -----------------------------------------------------------------------------------
  */
 
@@ -364,6 +399,7 @@ static bool (*const answers[HTC_COMMAND_COUNT])(struct request *) = {
     [HTC_TREND] = answer_trend,       [HTC_REPORT] = answer_report,
     [HTC_TRACKER] = answer_tracker,   [HTC_LEAKS] = answer_leaks,
     [HTC_SNAPSHOT] = answer_snapshot, [HTC_RESET_BASELINE] = answer_reset_baseline,
+    [HTC_START] = answer_start,       [HTC_STOP] = answer_stop,
     [HTC_SET] = answer_set,
 };
 

@@ -18,4 +18,11 @@ void ht_answers_begin(void);
  * one line in `error`, where it is none or cannot be done. */
 bool ht_answer(const char *request, struct ht_out *out, char *error, size_t error_size);
 
+/* What a thread of the program may have the monitor do (ht_monitor_request): it may take more stack
+ * than that thread has. */
+enum ht_job { HT_JOB_SNAPSHOT, HT_JOB_START, HT_JOB_STOP, HT_JOBS };
+
+/* Does it: 0 or -errno. */
+int ht_carry_out(enum ht_job job);
+
 #endif

@@ -17,9 +17,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-#define PATIENCE      (100 * HT_MILLISECOND)
-#define SNAPSHOT_WAIT (2 * HT_SECOND)
-#define TEXT_LIMIT    ((size_t)1 << 20)
+#define PATIENCE   (100 * HT_MILLISECOND)
+#define JOB_WAIT   (2 * HT_SECOND)
+#define TEXT_LIMIT ((size_t)1 << 20)
 
 /* Copies as much of one of our structs as the program's header knows; its size stays its own. */
 static void give(void *theirs, const void *ours, size_t our_size)
@@ -155,10 +155,28 @@ EXPORT int heaptally_v1_set_alert_callback(ht_callback_invoke *invoke,
     return result;
 }
 
+/* Has the monitor do it. */
+static int request(enum ht_job job, uint64_t wait_ns)
+{
+    int saved = errno, result = ht_monitor_request(job, wait_ns);
+    errno = saved;
+    return result;
+}
+
 EXPORT int heaptally_v1_snapshot(void);
 EXPORT int heaptally_v1_snapshot(void)
 {
-    int saved = errno, result = ht_monitor_request_snapshot(SNAPSHOT_WAIT);
-    errno = saved;
-    return result;
+    return request(HT_JOB_SNAPSHOT, JOB_WAIT);
+}
+
+EXPORT int heaptally_v1_start(void);
+EXPORT int heaptally_v1_start(void)
+{
+    return request(HT_JOB_START, JOB_WAIT);
+}
+
+EXPORT int heaptally_v1_stop(void);
+EXPORT int heaptally_v1_stop(void)
+{
+    return request(HT_JOB_STOP, JOB_WAIT);
 }

@@ -44,10 +44,14 @@ static pthread_t thread;
 static bool started, running, finished, paused; /* by whoever starts and stops */
 static bool opened;                             /* by the holder of the gate; so is the next */
 static bool counting = true;
-static _Atomic uint32_t stop_requested;   /* also the futex to sleep on */
-static _Atomic uint32_t snapshots_wanted; /* by any thread */
-static _Atomic uint32_t snapshots_done;   /* by the monitor; also a futex */
-static _Atomic int snapshot_result;       /* of the last one: 0 or -errno */
+static _Atomic uint32_t stop_requested; /* also the futex to sleep on */
+
+/* What threads of the program ask for. A job that several ask for at once is done once. */
+static struct {
+    _Atomic uint32_t wanted; /* by any thread */
+    _Atomic uint32_t done;   /* how many of those; by the monitor; also a futex */
+    _Atomic int result;      /* of the last */
+} jobs[HT_JOBS];
 
 /* When things are due; the monitor thread only. */
 static struct {
@@ -190,13 +194,17 @@ static uint64_t next_deadline(void)
     return work < control ? work : control;
 }
 
-/* Writes all figures for those who wait for that. */
-static void take_snapshot(void)
+/* Does what threads of the program wait for. */
+static void carry_out_jobs(void)
 {
-    uint32_t wanted = snapshots_wanted;
-    snapshot_result = ht_monitor_snapshot() ? 0 : -EIO;
-    snapshots_done = wanted;
-    syscall(SYS_futex, &snapshots_done, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    for (unsigned i = 0; i < HT_JOBS; i++) {
+        uint32_t wanted = jobs[i].wanted;
+        if (wanted == jobs[i].done)
+            continue;
+        jobs[i].result = ht_carry_out((enum ht_job)i);
+        jobs[i].done = wanted;
+        syscall(SYS_futex, &jobs[i].done, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    }
 }
 
 /* What is due now; the gate is held. */
@@ -206,8 +214,7 @@ static void take_turn(void)
     if (now >= next_work())
         work(now);
     ht_control_serve(now);
-    if (snapshots_wanted != snapshots_done)
-        take_snapshot();
+    carry_out_jobs();
 }
 
 /* The caller holds the gate. */
@@ -465,7 +472,7 @@ void ht_monitor_after_fork(void)
     pthread_mutex_init(&gate, NULL);
     started = running = finished = paused = opened = false;
     stop_requested = 0;
-    snapshots_wanted = snapshots_done = 0;
+    memset(jobs, 0, sizeof jobs);
     ht_snapshot_forget();
     ht_detect_forget();
     ht_alert_forget();
@@ -484,19 +491,19 @@ bool ht_monitor_snapshot(void)
     return ht_snapshot_all();
 }
 
-int ht_monitor_request_snapshot(uint64_t wait_ns)
+int ht_monitor_request(enum ht_job job, uint64_t wait_ns)
 {
     if (!running || finished)
         return -EAGAIN;
     uint64_t deadline = ht_now_ns() + wait_ns;
-    uint32_t mine = ++snapshots_wanted, done;
+    uint32_t mine = ++jobs[job].wanted, done;
     syscall(SYS_futex, &stop_requested, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-    while ((int32_t)((done = snapshots_done) - mine) < 0) {
+    while ((int32_t)((done = jobs[job].done) - mine) < 0) {
         if (ht_now_ns() >= deadline)
             return -EAGAIN;
-        wait_while(&snapshots_done, done, deadline);
+        wait_while(&jobs[job].done, done, deadline);
     }
-    return snapshot_result;
+    return jobs[job].result;
 }
 
 void ht_monitor_reset_baseline(void)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "answers.h"
+
 /* Opens the snapshot file now; the thread does it where this was not called, since it takes more
  * stack than a thread of the program may have. While only one thread exists. */
 void ht_monitor_open(void);
@@ -47,9 +49,9 @@ void ht_monitor_after_fork(void);
 
 bool ht_monitor_running(void);
 
-/* Has the monitor write all figures to the file and waits for that: 0; -EIO where there is no file
- * or it cannot be written; -EAGAIN where it has not come to it in time. Any thread. */
-int ht_monitor_request_snapshot(uint64_t wait_ns);
+/* Has the monitor carry out a job and waits for that: its result, or -EAGAIN where it has not come
+ * to it in time. Any thread. */
+int ht_monitor_request(enum ht_job job, uint64_t wait_ns);
 
 /* What the monitor is asked to do between two turns; the caller holds the gate. The first: false
  * where there is no file or it cannot be written. */

@@ -47,6 +47,8 @@
     X(LEAKS,          "leaks",          "[MB]",       "JSON: who is above MB per 1000 instantiations") \
     X(SNAPSHOT,       "snapshot",       "",           "the path of the file that holds all figures now") \
     X(RESET_BASELINE, "reset-baseline", "",           "the new baseline in one line")              \
+    X(START,          "start",          "",           "one line")                                  \
+    X(STOP,           "stop",           "",           "one line")                                  \
     X(SET,            "set",            "KEY=VALUE",  "the value in force in one line")
 /* clang-format on */
 

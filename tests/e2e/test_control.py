@@ -189,6 +189,33 @@ class Commands(Controlled):
         process.send_signal(signal.SIGCONT)
         self.end(process, "snapshot")
 
+    def test_stop_and_start(self):
+        process = self.begin()
+        self.await_that(lambda: self.controller(process, "classical")["live_blocks"] > 10, "blocks")
+        self.expect("stop", self.answer("stop", process.pid), f"{process.pid}: stopped\n")
+        self.expect("stopped, in status and list", (self.status(process)["process"]["state"],
+                    "(stopped)" in self.answer("list")), ("stopped", True))
+        before = self.controller(process, "classical")["live_blocks"]
+        time.sleep(0.2)
+        self.expect("blocks while stopped", self.controller(process, "classical")["live_blocks"],
+                    before)
+        self.expect("start", self.answer("start", process.pid), f"{process.pid}: counting\n")
+        self.await_that(lambda: self.controller(process, "classical")["live_blocks"] > before,
+                        "blocks after the start")
+        self.end(process, "stopped and started")
+
+    def test_dormant(self):
+        process = self.begin(options={"DORMANT": "1"})
+        self.expect("dormant: state", self.status(process)["process"]["state"], "stopped")
+        refused = self.command("snapshot", process.pid)
+        self.expect_that("dormant: snapshot", refused.own, refused.status == 2
+                         and "cannot be written" in refused.own[0], "refused: there is no file")
+        self.answer("start", process.pid)
+        self.await_that(lambda: [c for c in self.status(process)["controllers"]
+                                 if c["tag"] == "classical" and c["live_blocks"] > 10],
+                        "blocks after the start")
+        self.end(process, "dormant")
+
     def test_errors(self):
         gone = subprocess.Popen(["true"])
         gone.wait()

@@ -483,6 +483,8 @@ static void asking(void)
     say(answered(heaptally_check_leak_threshold(3.5, &leaks)));
     say(leaks.size == sizeof leaks ? "leaks have their size" : "leaks without size");
     say(answered(heaptally_snapshot()));
+    say(answered(heaptally_stop()));
+    say(answered(heaptally_start()));
 }
 
 static void called_back(const struct heaptally_alert *alert, void *user)

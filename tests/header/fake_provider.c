@@ -181,6 +181,18 @@ int heaptally_v1_set_alert_callback(int (*invoke)(heaptally_alert_function *,
     return 0;
 }
 
+int heaptally_v1_start(void)
+{
+    record("start", 0, "");
+    return 0;
+}
+
+int heaptally_v1_stop(void)
+{
+    record("stop", 0, "");
+    return 0;
+}
+
 int heaptally_v1_snapshot(void)
 {
     record("snapshot", 0, "");
