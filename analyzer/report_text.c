@@ -154,7 +154,7 @@ static void write_trend(const struct ht_page *page, const struct ht_controller *
     size_t columns = page->width > 90 ? MOST_WIDTH_OF_TREND : TREND_WIDTH;
     if (past->count < 2)
         return;
-    char *line = ht_sparkline(past, ht_clamped_whole(seconds * 1e9), columns, page->utf8);
+    char *line = ht_sparkline(past, seconds, columns, page->utf8);
     char *peak = ht_mb_of(c->tag->peak_bytes);
     ht_labelled(page, "trend", ht_format("%s in %s, highest %s", line, ht_duration(seconds), peak));
     free(line);
@@ -343,14 +343,15 @@ static void write_view(const struct ht_page *page)
         return;
     }
     char *size = ht_mb_of(then->live_bytes);
+    const char *each = r->part_count > 0 ? " (of the first process; each has its own moment)" : "";
     char *unlisted = then->left_out_bytes == 0
                          ? ht_format("%s", "")
                          : ht_format("; call sites as last listed, %s had moved since",
                                      ht_counted(then->left_out_bytes, "byte"));
     char *text = ht_format(
-        "%s %s after the start, %s live%s%s",
+        "%s %s after the start%s, %s live%s%s",
         view == HT_VIEW_PEAK ? "live at the peak," : "growth since",
-        ht_duration((double)then->t_ns / 1e9), size,
+        ht_duration((double)then->t_ns / 1e9), each, size,
         then->before_the_file ? ": the first tick in the file; of the moment itself it says no more"
                               : "",
         unlisted);

@@ -6,7 +6,7 @@
 
 enum { LEVELS = 8 };
 
-char *ht_sparkline(const struct ht_past *past, uint64_t end_ns, size_t columns, bool utf8)
+char *ht_sparkline(const struct ht_past *past, double end_s, size_t columns, bool utf8)
 {
     static const char *const blocks[2][LEVELS] = {
         {"_", ".", "-", "~", "=", "+", "*", "#"},
@@ -23,7 +23,7 @@ char *ht_sparkline(const struct ht_past *past, uint64_t end_ns, size_t columns, 
         return ht_format("%s", "");
     char *line = ht_allocate_zeroed(columns + 1, strlen(blocks[1][0]) + 1);
     for (size_t column = 0; column < columns; column++) {
-        double until = (double)end_ns / (double)columns * (double)(column + 1);
+        double until = end_s * 1e9 / (double)columns * (double)(column + 1);
         uint64_t most = held;
         bool last = column + 1 == columns; /* rounding loses no point */
         for (; next < past->count && (last || (double)past->points[next].t_ns <= until); next++) {

@@ -149,7 +149,6 @@ static void add_controller(struct table *t, const struct ht_controller *c)
     const struct ht_report *r = t->page->report;
     struct ht_amount amount = ht_tag_amount(c->tag, r->selection.view);
     uint64_t made = c->tag->latest.instantiations;
-    uint64_t end_ns = ht_clamped_whole(r->profile->duration_s * 1e9);
     size_t row = t->row_count;
     add_row(t, c->verdict.kind == HT_VERDICT_LEAK || ht_is_suspect(c) ? HT_RED
                : c->verdict.kind == HT_VERDICT_BOUNDED                ? HT_GREEN
@@ -157,8 +156,9 @@ static void add_controller(struct table *t, const struct ht_controller *c)
     *cell_at(t, row, NAME) = ht_format("%s", c->tag->name);
     *cell_at(t, row, LIVE) = signed_bytes(amount.bytes);
     *cell_at(t, row, BLOCKS) = signed_bytes(amount.blocks);
-    *cell_at(t, row, TREND) = ht_sparkline(
-        &c->tag->past, end_ns, t->page->width < 90 ? NARROW_TREND : TREND_WIDTH, t->page->utf8);
+    *cell_at(t, row, TREND) =
+        ht_sparkline(&c->tag->past, r->profile->duration_s,
+                     t->page->width < 90 ? NARROW_TREND : TREND_WIDTH, t->page->utf8);
     *cell_at(t, row, PER_HOUR) = ht_format("%s", ht_mb(c->verdict.mb_per_hour));
     *cell_at(t, row, MADE) = ht_format("%s", made == HTL_UNKNOWN ? "-" : ht_grouped(made));
     *cell_at(t, row, PER_1000) = ht_format("%s", ht_mb(c->mb_per_1000_recurring));

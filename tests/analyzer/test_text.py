@@ -187,6 +187,90 @@ class Text(driver.Case):
         self.assertIn("pid 1 ", self.heaptally("report").out)
 
 
+def deep():
+    """A leak through wrappers on both sides, for which names come from the file names alone."""
+    f = htl.File().settings(leak_threshold="1.0").module(1, "/nonexistent/plant", flags=htl.MAIN)
+    f.module(2, "/nonexistent/libc.so.6", flags=htl.RUNTIME)
+    f.tag(1, "pid", htl.DEFAULT)
+    f.stack(1, [(2, 1), (2, 2), (1, 3), (1, 4), (2, 5), (2, 6), (2, 7)]).site(1, 1, 1)
+    f.stack(2, [(2, 1), (2, 2)]).site(2, 2, 1)
+    for t in range(1, 9):
+        f.tick(t, tags={1: dict(allocated=(t * MB, t), made=t)},
+               sites={1: dict(allocated=(t * MB // 2, t)), 2: dict(allocated=(t * MB // 2, t))})
+    for t in range(1, 8):
+        f.alert(t, tag=1, kind=4, state=t % 3, message=f"number {t}")
+    return f.end(8)
+
+
+class Parts(driver.Case):
+    def test_frames_of_runtimes_are_folded(self):
+        """Into one line that says how many; a stack of nothing else stands as it is."""
+        path = deep().write(self.path("f.htl"))
+        sites = self.text(path).split("were allocated\n")[1].split("\n\n")[0]
+        lines = [line.strip() for line in sites.splitlines() if line.startswith("      ")]
+        self.assertEqual(lines, ["… 2 runtime frames", "plant+0x3", "plant+0x4",
+                                 "… 3 runtime frames", "libc.so.6+0x1", "libc.so.6+0x2"])
+        self.assertEqual(self.text(path, "--all-frames").count("libc.so.6+0x"), 7)
+
+    def test_ascii(self):
+        """Where the locale is not UTF-8, what we write ourselves is ASCII; names stay."""
+        path = deep().write(self.path("f.htl"))
+        self.assertTrue(self.text(path, LC_ALL="C").isascii())
+        self.assertTrue(self.text(path, LC_ALL="", LC_CTYPE="", LANG="").isascii())
+        self.assertTrue(self.text(path, "--only-tag", "x", LC_ALL="C").isascii())
+        self.assertFalse(self.text(path, LC_ALL="", LC_CTYPE="de_DE.utf8", LANG="C").isascii())
+        path = hostile().write(self.path("g.htl"))
+        self.assertIn("контроллер", self.text(path, LC_ALL="C"))
+        self.assertNotIn("…", self.text(path, LC_ALL="C"))
+
+    def test_trend(self):
+        """Each place of the line is the highest of its part of the time."""
+        trend = re.search(r"trend +(\S+) in 8.0 s, highest 8.00 MB", self.text(
+            deep().write(self.path("f.htl")))).group(1)
+        self.assertEqual((len(trend), trend[0], trend[-1]), (48, "▁", "█"))
+        self.assertEqual(sorted(trend), list(trend))
+        trend = re.search(r"trend +(\S+) in", self.text(self.path("f.htl"), LC_ALL="C",
+                                                        COLUMNS="80")).group(1)
+        self.assertEqual((len(trend), trend[0], trend[-1]), (32, "_", "#"))
+
+    def test_what_to_do_next(self):
+        text = self.text(deep().write(self.path("f.htl")), COLUMNS="200")
+        self.assertIn("next       find what should free the blocks of plant+0x3: 50.0 % of", text)
+        self.assertIn("symbols of plant (file not found); see --debug-path", text)
+        self.assertRegex(text, r"'heaptally tags .*/f.htl' proposes rules that tell apart what is "
+                               r"in pid")
+
+    def test_alerts(self):
+        """The last four, when, of what kind, and whether it was worse or over."""
+        text = self.text(deep().write(self.path("f.htl")))
+        alerts = text.split("\nAlerts\n")[1].split("\n\n")[0].splitlines()
+        self.assertEqual([a.split() for a in alerts],
+                         ["… 3 alerts before these".split(),
+                          "4.0 s per_1000, worse: number 4".split(),
+                          "5.0 s per_1000, over: number 5".split(),
+                          "6.0 s per_1000: number 6".split(),
+                          "7.0 s per_1000, worse: number 7".split()])
+
+    def test_views(self):
+        path = deep().write(self.path("f.htl"))
+        grown = self.text(path, "--since", "3s")
+        self.assertIn("view       growth since 3.0 s after the start, 3.00 MB live\n", grown)
+        self.assertIn("GROWN BYTES", grown)
+        self.assertRegex(grown, r"\npid +5,242,880 +5 ")
+        self.assertIn("2,621,440 bytes in 5 blocks (50.0 %)", grown)
+        self.assertIn("ALL BYTES", self.text(path, "--view", "cumulative"))
+        self.assertIn("live at the peak, 8.0 s after the start, 8.00 MB live",
+                      self.text(path, "--view", "peak"))
+
+    def test_filters(self):
+        path = htl.controllers().write(self.path("f.htl"))
+        text = self.text(path, "--only-tag", "sta", "--only-tag", "h*")
+        self.assertIn("2 controllers left out by the filters", text)
+        self.assertNotIn("classical", text)
+        self.assertTrue(self.text(path, "--only-tag", "x").startswith(
+            "no controller passes the filters\n"))
+
+
 class CommandLine(driver.Case):
     def test_mistakes(self):
         path = htl.File().write(self.path("f.htl"))
