@@ -2,6 +2,7 @@
 #include "evidence.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "text.h"
 
@@ -66,11 +67,27 @@ static void trim_end(const struct ht_profile *p, struct ht_evidence *e)
         e->count = highest + 1;
 }
 
+/* What was before a pause of counting is another story: blocks of the pause are in no figure. */
+static void trim_start(const struct ht_profile *p, struct ht_evidence *e)
+{
+    size_t before = 0;
+    while (before < e->count && e->samples[before].time_ns < p->resumed_ns)
+        before++;
+    e->count -= before;
+    memmove(e->samples, e->samples + before, e->count * sizeof *e->samples);
+}
+
+static void trim(const struct ht_profile *p, struct ht_evidence *e)
+{
+    trim_start(p, e);
+    trim_end(p, e);
+}
+
 struct ht_evidence ht_evidence_of_tag(const struct ht_profile *p, const struct ht_tag *tag)
 {
     struct ht_evidence e = {0};
     fill(p, &tag->past, false, &e);
-    trim_end(p, &e);
+    trim(p, &e);
     return e;
 }
 
@@ -78,7 +95,7 @@ struct ht_evidence ht_evidence_of_site(const struct ht_profile *p, const struct 
 {
     struct ht_evidence e = {0};
     fill(p, &site->past, true, &e);
-    trim_end(p, &e);
+    trim(p, &e);
     return e;
 }
 
@@ -93,7 +110,7 @@ struct ht_evidence ht_evidence_of_process(const struct ht_profile *p)
         if (point.low_bytes != HTL_UNKNOWN)
             add(&e, point.t_ns, point.low_bytes, &point);
     }
-    trim_end(p, &e);
+    trim(p, &e);
     return e;
 }
 

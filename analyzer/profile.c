@@ -254,7 +254,7 @@ static void take_tag_figures(struct ht_profile *p, const struct htl_tick *tick,
     ht_past_add(&tag->past, &(struct htl_history_point){
                                 .t_ns = since_start(p, tick->monotonic_ns),
                                 .low_bytes = figures->low_bytes,
-                                .high_bytes = now > figures->low_bytes ? now : figures->low_bytes,
+                                .high_bytes = now,
                                 .allocated_bytes = f->allocated_bytes,
                                 .allocated_blocks = f->allocated_blocks,
                                 .freed_blocks = f->freed_blocks,
@@ -313,6 +313,8 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
     p->quality.sites_are_exact = all_sites || (p->quality.sites_are_exact && !tick->left_out_sites);
     if (!p->has_tick)
         p->first_tick_ns = since_start(p, tick->monotonic_ns);
+    if (tick->flags & HTL_TICK_RESUMED)
+        p->resumed_ns = since_start(p, tick->monotonic_ns);
     p->ticks_left_out += tick->left_out_sites > 0;
     p->last = *tick;
     p->has_tick = true;

@@ -129,6 +129,7 @@ struct ht_profile {
     double duration_s; /* from the start of counting to the last record with a time */
 
     bool has_tick;
+    uint64_t resumed_ns; /* first tick after the last pause of counting; 0 where there was none */
     uint64_t first_tick_ns; /* since the start of counting; older points stand for longer spans */
     struct htl_tick last;   /* the last TICK or SNAPSHOT */
     bool has_end;
