@@ -271,8 +271,8 @@ static void draw_foot(const struct view *view)
     } else if (live->alert_count) {
         const struct ht_live_alert *alert = &live->alerts[live->alert_count - 1];
         free(news);
-        news = ht_format("last alert: %s %s %s %s: %s", alert->severity, alert->state, alert->kind,
-                         alert->tag, alert->message);
+        news = ht_format("last alert: %s %s %s%s%s: %s", alert->severity, alert->state, alert->kind,
+                         alert->tag[0] ? " " : "", alert->tag, alert->message);
     }
     draw_row(LINES - 2, A_BOLD, news);
     draw_row(LINES - 1, A_NORMAL,
