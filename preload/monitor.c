@@ -411,6 +411,10 @@ void ht_monitor_stop_counting(void)
         ht_prometheus_end(); /* no longer true */
         own_work_end(&work);
     }
+    if (!opened) {
+        struct ht_moment moment = ht_moment_now();
+        ht_detect_restart(&moment); /* for whoever asks how much is resident */
+    }
     __atomic_store_n(&counting, false, __ATOMIC_RELAXED);
 }
 

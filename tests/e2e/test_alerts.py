@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import time
 
 import harness
@@ -169,6 +170,32 @@ class Alerts(harness.TallyTest):
         result = self.tally([PHASES, "+2000", "make10", ticks(10), "-"], options={"DORMANT": "1"})
         self.expect("dormant: status, snapshots", (result.status, self.snapshots()), (0, []))
         self.expect("dormant: said", [l.split(";")[0] for l in result.own], ["heaptally: dormant"])
+
+    def test_start_and_stop(self):
+        """What is allocated while nothing is counted stays unknown; what was counted is counted
+        out, also during a pause; and a trend begins anew."""
+        process = subprocess.Popen(
+            [PHASES, "+1000", "say", "+2000", "say", "-", "say", "+3000", "say", ticks(5)],
+            cwd=self.dir, env=self.environment({"DORMANT": "1"}), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for command in ("start", "stop", "start", None):
+            self.assertEqual(process.stdout.readline(), "here\n")
+            if command:
+                told = harness.run([harness.COMMAND, command, process.pid], self.dir,
+                                   self.environment() | {"LD_PRELOAD": ""})
+                self.assertEqual(told.status, 0, told.own)
+            process.stdin.write("go on\n")
+            process.stdin.flush()
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
+        report = self.report(self.only_snapshot())
+        ctl = harness.controller(report, "ctl")
+        self.expect("started, stopped, started: bytes allocated and live",
+                    (ctl["allocated_bytes"], ctl["live_bytes"]), (5000 * 1024, 3000 * 1024))
+        self.expect("started, stopped, started: what a pause frees is no stranger",
+                    report["quality"]["foreign_frees"], 0)
+        self.expect("started, stopped, started: leaks",
+                    [c["tag"] for c in report["controllers"] if c["verdict"] == "leak"], [])
 
 
 if __name__ == "__main__":
