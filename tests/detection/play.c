@@ -11,7 +11,7 @@ static double sample[LONGEST]; /* at the moment of each tick, for the rivals */
 /*
  * The lowest of the looks within the tick that ends at `end`. The moment of the tick itself is not
  * among them: it is regular, and would see a regular sawtooth's valley drift. It is what the rivals
- * see, in `*sampled`.
+ * see, of the whole process, in `*sampled`.
  */
 static double look(struct zoo_series *s, double end, double *sampled)
 {
@@ -19,7 +19,7 @@ static double look(struct zoo_series *s, double end, double *sampled)
     double low = INFINITY;
     for (int i = 0; i < looks; i++)
         low = fmin(low, zoo_value(s, end - 1 + (i + rnd_unit(&s->rnd)) / looks));
-    *sampled = zoo_value(s, end);
+    *sampled = zoo_process_value(s, end);
     return low;
 }
 

@@ -36,12 +36,22 @@ static double zoo_bytes(struct zoo_series *s)
     return zoo_scale(s, 4 * KB, 1024 * MB);
 }
 
-double zoo_value(struct zoo_series *s, double t)
+static double zoo_sum(struct zoo_series *s, int parts, double t)
 {
     double sum = 0;
-    for (int i = 0; i < s->parts; i++)
+    for (int i = 0; i < parts; i++)
         sum += s->part[i].value(&s->part[i], t);
     return sum;
+}
+
+double zoo_value(struct zoo_series *s, double t)
+{
+    return zoo_sum(s, s->own ? s->own : s->parts, t);
+}
+
+double zoo_process_value(struct zoo_series *s, double t)
+{
+    return zoo_sum(s, s->parts, t);
 }
 
 /* ---- noises ---------------------------------------------------------------------------------- */
@@ -471,6 +481,17 @@ static void leak_accelerating(struct zoo_series *s, const struct zoo_run *run, i
     s->bytes_per_second = NAN;
 }
 
+/* One of two controllers leaks; the other's use swings by up to 200 times what leaks in all. */
+static void leak_one_of_two(struct zoo_series *s, const struct zoo_run *run, int noise)
+{
+    zoo_noise(s, (enum noise)noise, run->scale);
+    leak_add(s, run, 0, leak_times(s, run));
+    s->own = s->parts;
+    double height = s->bytes_per_second * run->ticks * zoo_scale(s, 0.5, 200);
+    part_wave(zoo_add(s), WAVE_SAW, zoo_scale(s, 2, 5 * MINUTE) * run->scale, height, 0.3, 0.3);
+    part_level(zoo_add(s), zoo_bytes(s));
+}
+
 /* The two that the targets name: rates in MB/hour under a 20 MB sawtooth. */
 static void leak_named(struct zoo_series *s, double rate, double low, double high, bool small)
 {
@@ -731,6 +752,10 @@ const struct zoo_family zoo[] = {
     {"growth .3-1 x noise, normal", ZOO_HARD, LONG, hard_faint, NOISE_NORMAL},
     {"growth .3-1 x noise, AR(1) .99", ZOO_HARD, LONG, hard_faint, NOISE_AR99},
     {"growth .3-1 x noise, sawtooth", ZOO_HARD, LONG, hard_faint, NOISE_SAW_MINUTES},
+
+    /* Seeds go by the place in this list: what is new goes to its end. */
+    {"leak, one of two controllers", ZOO_LEAK, BOTH, leak_one_of_two, NOISE_NONE},
+    {"leak, one of two, noise", ZOO_LEAK, BOTH, leak_one_of_two, NOISE_NORMAL},
 };
 
 const int zoo_families = sizeof zoo / sizeof zoo[0];

@@ -33,6 +33,7 @@ struct zoo_run {
 struct zoo_series {
     struct part part[ZOO_PARTS];
     int parts;
+    int own;                 /* so many of them, the first, are this controller's; 0 for all */
     struct rnd rnd;          /* the player's: when to look, which ticks are missing */
     double warmup;           /* given to the monitor, 0 if not */
     double missing;          /* share of ticks that are missing */
@@ -56,7 +57,10 @@ extern const int zoo_families;
 void zoo_build(const struct zoo_family *family, const struct zoo_run *run, uint64_t seed,
                struct zoo_series *s);
 
-/* Live bytes at `t` seconds, not before the last moment asked. */
+/* Live bytes of the controller at `t` seconds, not before the last moment asked. */
 double zoo_value(struct zoo_series *s, double t);
+
+/* The same of the process, which may have a second controller: what is seen without tags. */
+double zoo_process_value(struct zoo_series *s, double t);
 
 #endif
