@@ -18,6 +18,8 @@ struct ht_command {
 
 int ht_cmd_run(int argc, char **argv);
 void ht_help_run(FILE *out);
+int ht_cmd_loop(int argc, char **argv);
+void ht_help_loop(FILE *out);
 int ht_cmd_report(int argc, char **argv);
 void ht_help_report(FILE *out);
 int ht_cmd_tags(int argc, char **argv);

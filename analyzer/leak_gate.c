@@ -168,3 +168,8 @@ enum ht_gate ht_leak_gate(pid_t pid, uint64_t since_ns, const char *pattern)
     free(found.path);
     return gate;
 }
+
+char *ht_find_snapshot(pid_t pid, uint64_t since_ns, const char *pattern)
+{
+    return find_file(pid, since_ns, pattern).path;
+}

@@ -17,4 +17,7 @@ enum ht_gate { HT_GATE_OPEN, HT_GATE_LEAK, HT_GATE_UNKNOWN };
  */
 enum ht_gate ht_leak_gate(pid_t pid, uint64_t since_ns, const char *pattern);
 
+/* The path of that file, a new string; NULL where there is none. */
+char *ht_find_snapshot(pid_t pid, uint64_t since_ns, const char *pattern);
+
 #endif

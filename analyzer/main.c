@@ -25,6 +25,8 @@ static const struct ht_command commands[] = {
     {"start", "have a process count from now on", 2, ht_cmd_start, ht_help_start},
     {"stop", "have a process count nothing new", 2, ht_cmd_stop, ht_help_stop},
     {"set", "change settings of a running process", 2, ht_cmd_set, ht_help_set},
+    {"loop", "run a controller of a shared object for some steps and judge it", 2, ht_cmd_loop,
+     ht_help_loop},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
