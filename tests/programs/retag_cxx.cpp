@@ -36,7 +36,8 @@ KEEP void add(double x)
 
 KEEP void plain()
 {
-    HEAPTALLY_SCOPE("scope") {
+    HEAPTALLY_SCOPE("scope")
+    {
         kept[used++] = std::malloc(77);
     }
     kept[used++] = std::malloc(55);
