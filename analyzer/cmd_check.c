@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "check_profile.h"
 #include "command.h"
 #include "text.h"
 

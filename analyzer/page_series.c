@@ -11,7 +11,7 @@ void ht_moments_of(const struct ht_profile *p, struct ht_moments *moments)
         return;
     uint64_t first = past->points[0].t_ns;
     double span = (double)(past->points[past->count - 1].t_ns - first);
-    for (size_t i = 0; i < moments->count; i++)
+    for (size_t i = 0; i + 1 < moments->count; i++)
         moments->t_ns[i] = past->count <= HT_PAGE_MOMENTS
                                ? past->points[i].t_ns
                                : first + (uint64_t)(span * (double)i / (HT_PAGE_MOMENTS - 1));

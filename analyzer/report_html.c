@@ -304,10 +304,15 @@ static void write_moments(struct page *page)
 
 /* ---- call sites ------------------------------------------------------------------------------ */
 
+static uint64_t difference(uint64_t allocated, uint64_t freed)
+{
+    return allocated > freed ? allocated - freed : 0;
+}
+
 static uint64_t weight_of(const struct ht_site *site)
 {
     const struct htl_figures *peak = &site->then[HT_AT_PEAK];
-    uint64_t then = peak->allocated_bytes - peak->freed_bytes;
+    uint64_t then = difference(peak->allocated_bytes, peak->freed_bytes);
     return site->live_bytes > then ? site->live_bytes : then;
 }
 
@@ -359,11 +364,6 @@ static struct chosen choose_sites(const struct ht_report *r)
 static bool is_among(const struct ht_site *site, const struct ht_site **sites, size_t count)
 {
     return bsearch(&site, sites, count, sizeof *sites, by_address) != NULL;
-}
-
-static uint64_t difference(uint64_t allocated, uint64_t freed)
-{
-    return allocated > freed ? allocated - freed : 0;
 }
 
 static void add_to_line(struct line *line, const struct ht_site *site)

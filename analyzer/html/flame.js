@@ -69,17 +69,23 @@ function pathOf(frame) {
   return path;
 }
 
-/* The frames to draw below (and including) the zoomed one, widest first if they are too many. */
+/* The frames to draw below (and including) the zoomed one, the widest of them if they are too many.
+   Sets `graph.narrow` where some are left out. */
 function visibleFrames(width) {
   const zoom = graph.zoom, scale = width / (zoom.x1 - zoom.x0 || 1);
   const found = [];
+  graph.narrow = false;
   const visit = (frame) => {
-    if ((frame.x1 - frame.x0) * scale < NARROWEST) return;
+    if ((frame.x1 - frame.x0) * scale < NARROWEST) {
+      graph.narrow = true;
+      return;
+    }
     found.push(frame);
     frame.sorted.forEach(visit);
   };
   visit(zoom);
   if (found.length <= MAX_FRAMES) return found;
+  graph.narrow = true;
   return found.sort((a, b) => b.x1 - b.x0 - (a.x1 - a.x0) || a.depth - b.depth).slice(0, MAX_FRAMES);
 }
 
@@ -149,6 +155,8 @@ function drawGraph() {
   const frames = visibleFrames(box.clientWidth);
   const top = graph.zoom.depth, rows = d3.max(frames, (frame) => frame.depth) - top + 1;
   box.style.height = rows * ROW + "px";
+  byId("graph-help").textContent = "Callers above, callees below; the width is the share. Click or Enter zooms in, Escape out, arrow keys move."
+    + (graph.narrow ? " Where it is empty, frames are too narrow to be drawn: zoom in." : "");
   box.append(...frames.map((frame) => frameElement(frame, top, box.clientWidth)));
   setFocus(graph.focus && graph.focus.element ? graph.focus : graph.zoom, false);
   readOut(graph.zoom);
@@ -243,7 +251,6 @@ function showFlame() {
     act(frame);
   });
   byId("plumbing").addEventListener("change", (event) => change({ plumbing: event.target.checked }));
-  byId("graph-help").textContent = "Callers above, callees below; the width is the share. Click or Enter zooms in, Escape out, arrow keys move.";
   showViews();
   rebuild();
   onChange((changes) => {

@@ -134,11 +134,10 @@ function showSummary() {
   const title = make("h1", {});
   if (typeof sentence === "string") title.textContent = sentence;
   else title.append(nameOf(sentence[0]), sentence[1], sentence[2]);
-  const verdict = worst && !noFigures ? worst.verdict : data.verdict;
-  const reason = worst && worst.suspect && verdict.kind !== "leak"
-    ? `${megabytes(worst.per1000)} MB per 1000 instances, above the limit of ${megabytes(data.limit)} MB. Over time: ${verdict.reason}.`
-    : verdict.reason;
+  const reason = worst && worst.suspect && worst.verdict.kind !== "leak"
+    ? `${megabytes(worst.per1000)} MB per 1000 instances, above the limit of ${megabytes(data.limit)} MB. Over time: ${worst.verdict.reason}.`
+    : worst && worst.verdict.reason;
   byId("summary").append(
-    make("div", { class: "hero " + kind }, title, make("p", { class: "reason", text: reason }), facts()), figures(),
+    make("div", { class: "hero " + kind }, title, worst && !noFigures ? make("p", { class: "reason", text: reason }) : null, facts()), figures(),
     data.memory.diagnosis ? make("p", { class: "diagnosis" }, make("strong", { text: "Resident against heap: " }), make("bdi", { text: data.memory.diagnosis })) : "");
 }

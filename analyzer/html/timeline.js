@@ -115,6 +115,7 @@ function drawChart() {
   box.textContent = "";
   if (data.times.length < 2 || width < 100) {
     box.append(make("p", { class: "empty", text: "Too short a run for a curve: fewer than two ticks." }));
+    box.classList.add("without");
     return;
   }
   const x = d3.scaleLinear([data.times[0], data.times[data.times.length - 1]], [left, width - (narrow ? 4 : 12)]);

@@ -2,7 +2,7 @@
  * See check.h. Each controller is looked at without its suppressed call sites: a copy of the tag
  * that lists only the others.
  */
-#include "check.h"
+#include "check_profile.h"
 
 #include <math.h>
 #include <stdarg.h>

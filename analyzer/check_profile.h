@@ -20,8 +20,8 @@
  *   - no call site is found to leak: it stands, since nothing says that it is the suppressed ones.
  * A controller that a tag rule names is left out wholly.
  */
-#ifndef HEAPTALLY_ANALYZER_CHECK_H
-#define HEAPTALLY_ANALYZER_CHECK_H
+#ifndef HEAPTALLY_ANALYZER_CHECK_PROFILE_H
+#define HEAPTALLY_ANALYZER_CHECK_PROFILE_H
 
 #include "check_limits.h"
 #include "profile.h"
