@@ -319,9 +319,8 @@ static void put_controller(struct pprof *w, const struct ht_controller *c)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static void put_comment(struct pprof *w)
+static void put_comment(struct pprof *w, const struct ht_profile *p)
 {
-    const struct ht_profile *p = w->report->profile;
     char *text = ht_format("heaptally %s: %s, pid %u on %s", HEAPTALLY_VERSION, p->exe,
                            p->start.pid, p->host);
     int64_t comment = string_of(w, text);
@@ -330,6 +329,16 @@ static void put_comment(struct pprof *w)
     piece.comment = &comment;
     put(w, &piece);
     free(text);
+}
+
+/* Which process it is, or all of them. */
+static void put_comments(struct pprof *w)
+{
+    const struct ht_report *r = w->report;
+    for (size_t i = 0; r->parts && i < r->part_count; i++)
+        put_comment(w, r->parts[i].profile);
+    if (!r->parts)
+        put_comment(w, r->profile);
 }
 
 /* What the values are, when, of what; the program's mapping comes before all others. */
@@ -351,7 +360,7 @@ static void put_head(struct pprof *w)
     piece.time_nanos = (int64_t)p->start.start_realtime_ns;
     piece.duration_nanos = (int64_t)fmin(p->duration_s * 1e9, 9e18);
     put(w, &piece);
-    put_comment(w);
+    put_comments(w);
     for (const struct ht_module *m = p->modules_by_key; m; m = m->by_key.next)
         if (m->flags & HTL_MODULE_MAIN)
             mapping_of(w, m);

@@ -121,6 +121,22 @@ class Exports(driver.Case):
             self.one_line(self.heaptally("report", "--format", name, "-o", "/dev/full", path), 2,
                           "/dev/full")
 
+    # ---- several processes ----
+
+    def test_several_processes(self):
+        """pprof and folded stacks add them up; metrics keep them apart."""
+        paths = [htl.controllers(pid=pid).write(self.path(f"{pid}.htl")) for pid in (1, 2)]
+        profile = self.profile(paths[0], paths[1])
+        self.assertEqual(profile.totals()["inuse_space"], 2 * 20480000)
+        self.assertEqual(sorted(c.rpartition(", ")[2] for c in profile.comments),
+                         ["pid 1 on rig", "pid 2 on rig"])
+        self.assertEqual(list(self.folded(paths[0], paths[1]).values()), [2 * 20480000])
+        out = self.export("prometheus", paths[0], "--only-tag", "cl*", paths[1]).decode()
+        self.assertEqual(sorted(re.findall(r'live_bytes\{.*pid="(\d)",tag="(\w+)"\} (\d+)', out)),
+                         [("1", "classical", "20480000"), ("2", "classical", "20480000")])
+        self.assertEqual(out.count("# TYPE heaptally_live_bytes "), 1)
+        self.assertEqual(out.count("\nheaptally_resident_bytes{"), 2)
+
     # ---- the tool that pprof's profiles are for ----
 
     def go(self, profile, *argv):

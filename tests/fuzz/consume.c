@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "check.h"
+#include "diff.h"
 #include "fuzz.h"
 #include "heap_watch.h"
 #include "heaptally/crc32c.h"
@@ -164,6 +166,62 @@ static void report_all(struct ht_profile *profile, const struct way *way, size_t
     ht_symbolizer_free(symbolizer);
 }
 
+/* A profile of nothing, to compare with. */
+static struct ht_profile *nothing(void)
+{
+    struct ht_profile *profile = ht_allocate_zeroed(1, sizeof *profile);
+    profile->file = ht_format("nothing");
+    profile->exe = ht_format("%s", "");
+    profile->host = ht_format("%s", "");
+    return profile;
+}
+
+static void write_diff(const struct ht_diff *diff)
+{
+    static void (*const writers[])(const struct ht_diff *, size_t,
+                                   FILE *) = {ht_diff_text, ht_diff_json, ht_diff_html};
+    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) {
+        char *text = NULL;
+        size_t length = 0;
+        FILE *out = open_memstream(&text, &length);
+        writers[i](diff, HT_REPORT_LEAST_WIDTH, out);
+        fclose(out);
+        if (writers[i] == ht_diff_json)
+            check_json(text, length);
+        else
+            check_text(text, length);
+        free(text);
+    }
+}
+
+/* With nothing, then with itself, where nothing may have changed. */
+static void compare(struct ht_profile *profile, size_t size)
+{
+    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+    struct ht_profile *old = nothing();
+    struct ht_diff diff;
+    heap_watch_begin();
+    ht_diff_make(old, profile, symbolizer, &diff);
+    require_memory("comparing", JUDGE_FIXED, LOAD_TIMES, size);
+    write_diff(&diff);
+    ht_diff_clear(&diff);
+    ht_diff_make(profile, profile, symbolizer, &diff);
+    require(ht_diff_is_empty(&diff), "a file differs from itself");
+    ht_diff_clear(&diff);
+    ht_profile_free(old);
+    ht_symbolizer_free(symbolizer);
+}
+
+static void check(const struct ht_profile *profile)
+{
+    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+    struct ht_check all = {0};
+    ht_check_profile(&all, profile, symbolizer);
+    ht_check_finish(&all);
+    ht_check_clear(&all);
+    ht_symbolizer_free(symbolizer);
+}
+
 /* Not malloc'ed memory: the descriptor of a file that holds the input. */
 static int descriptor_of(const uint8_t *data, size_t size)
 {
@@ -194,6 +252,8 @@ static void run(const char *path, const struct way *way, size_t size)
     }
     check_figures(profile);
     report_all(profile, way, size);
+    check(profile);
+    compare(profile, size);
     ht_profile_free(profile);
 }
 
