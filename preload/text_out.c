@@ -26,7 +26,7 @@ void ht_out_free(struct ht_out *out)
 static bool grow(struct ht_out *out, size_t length)
 {
     size_t wanted = out->used + length + 1, capacity = out->capacity;
-    if (wanted <= capacity)
+    if (wanted <= capacity && wanted <= out->limit)
         return true;
     for (capacity = capacity ? capacity : FIRST_CAPACITY; capacity < wanted; capacity *= 2)
         ;
