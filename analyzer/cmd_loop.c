@@ -41,7 +41,7 @@ void ht_help_loop(FILE *out)
           "  --cleanup-interval N    steps between two cleanups (100)\n"
           "  --seed N                of the states (42)\n"
           "  --duration TIME         spread 100 steps or more over that time at least, so that\n"
-          "                          there is something to judge by (2s)\n"
+          "                          there is something to judge by; 0: not at all (2s)\n"
           "  --format text|json      (text)\n"
           "  --output FILE           snapshot file (heaptally-CONTROLLER-%p.htl)\n\n"
           "Exit status: 0 if it passed: all steps done, less than 50 MB of growth, no leak;\n"
@@ -188,6 +188,7 @@ static int become_worker(void *argument)
     ht_set_variable(ht_options[HT_OPT_OUTPUT].variable, start->output);
     ht_set_variable(ht_options[HT_OPT_INTERVAL].variable, "10ms");
     ht_set_variable(ht_options[HT_OPT_THRESHOLD].variable, "100MB");
+    ht_set_variable(ht_options[HT_OPT_TREND_WINDOW].variable, "100000"); /* it counts the ticks */
     unsetenv(ht_options[HT_OPT_ONLY].variable);
     unsetenv(ht_options[HT_OPT_DORMANT].variable);
     unsetenv(ht_options[HT_OPT_WARMUP].variable);

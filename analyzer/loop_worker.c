@@ -2,8 +2,9 @@
  * The process that runs the controller. It allocates nothing itself between create and destroy.
  *
  * heaptally looks at the counters once a tick, and a verdict needs some hundred ticks: so the steps
- * are spread over a little time, in batches. It rests for some ticks before the first step, after
- * a fifth of them and after the last, so that there are figures of exactly those moments.
+ * are spread, in batches, over a little time, and over so many ticks, which come late on a busy
+ * machine. It rests for some ticks before the first step, after a fifth of them and after the last,
+ * so that there are figures of exactly those moments.
  */
 #include "loop.h"
 
@@ -26,7 +27,11 @@
 #include "progress.h"
 #include "text.h"
 
-#define PAUSE       (150 * HT_MILLISECOND) /* some ticks, also on a busy machine */
+#define LEAST_TICKS 150u             /* that the steps are spread over */
+#define LONGEST     (60 * HT_SECOND) /* what they are spread over at most, for want of ticks */
+#define REST_TICKS  2u               /* the second of them begins while the controller rests */
+#define REST_MOST   (5 * HT_SECOND)
+#define LOOK_AGAIN  (5 * HT_MILLISECOND)
 #define BATCHES     400u
 #define LEAST_PACED 100u /* fewer steps are not spread: no verdict could come of them */
 
@@ -66,6 +71,29 @@ static void wait_until(uint64_t ns)
     const struct timespec until = {(time_t)(ns / HT_SECOND), (long)(ns % HT_SECOND)};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
+}
+
+/* How many ticks there have been; as last known, where the monitor is too busy to say. */
+static uint64_t ticks(void)
+{
+    static uint64_t known;
+    struct heaptally_trend trend;
+    if (heaptally_analyze_trend(NULL, &trend) == 0)
+        known = trend.samples;
+    return known;
+}
+
+static void wait_for_ticks(uint64_t wanted, uint64_t until_ns)
+{
+    while (ticks() < wanted && now() < until_ns)
+        wait_until(now() + LOOK_AGAIN);
+}
+
+static void rest(struct ht_loop_rest *times)
+{
+    times->from_ns = now();
+    wait_for_ticks(ticks() + REST_TICKS, times->from_ns + REST_MOST);
+    times->to_ns = now();
 }
 
 /* ---- the shared object ----------------------------------------------------------------------- */
@@ -127,22 +155,16 @@ struct run {
     struct ht_loop_record *record;
     const struct heaptally_controller *type;
     void *controller;
-    uint64_t start_ns;
+    uint64_t start_ns, start_ticks;
 };
 
-/* Waits until as much of the time has passed as of the steps is done. */
+/* Waits until as much of the time, and as many of the ticks, have passed as of the steps. */
 static void keep_pace(const struct run *run, uint64_t done)
 {
     const struct ht_loop_plan *plan = run->plan;
     double share = (double)done / (double)plan->iterations;
     wait_until(run->start_ns + (uint64_t)(share * (double)plan->duration_ns));
-}
-
-static void rest(struct ht_loop_rest *times)
-{
-    times->from_ns = now();
-    wait_until(times->from_ns + PAUSE);
-    times->to_ns = now();
+    wait_for_ticks(run->start_ticks + (uint64_t)(share * LEAST_TICKS), run->start_ns + LONGEST);
 }
 
 /* False where a step failed. */
@@ -159,18 +181,18 @@ static bool run_steps(const struct run *run)
         for (int k = 0; k < HEAPTALLY_CONTROLLER_STATES; k++)
             x[k] = ht_normal_next(&generator);
         if (run->type->compute(run->controller, x, &u) != 0)
-            return false;
+            break;
         heaptally_cycle(run->record->tag);
         run->record->done = i + 1;
         if (run->type->cleanup && i > 0 && i % plan->cleanup_interval == 0)
             run->type->cleanup(run->controller);
-        if (i % batch == 0 && plan->iterations >= LEAST_PACED) {
+        if (i % batch == 0 && plan->duration_ns > 0 && plan->iterations >= LEAST_PACED) {
             keep_pace(run, i);
             ht_progress("control steps", i, plan->iterations);
         }
     }
     ht_progress_end();
-    return true;
+    return run->record->done == plan->iterations;
 }
 
 int ht_loop_work(const struct ht_loop_plan *plan, struct ht_loop_record *record)
@@ -183,7 +205,7 @@ int ht_loop_work(const struct ht_loop_plan *plan, struct ht_loop_record *record)
                    "loop: libheaptally.so was not loaded; is LD_PRELOAD ignored here?");
     if (!(run.type = load(plan->controller, record)))
         return 1;
-    wait_until(now() + PAUSE);
+    rest(&record->rests[0]);
     record->rss_start = resident();
     run.controller = run.type->create(plan->config, why, sizeof why);
     if (!run.controller)
@@ -195,6 +217,7 @@ int ht_loop_work(const struct ht_loop_plan *plan, struct ht_loop_record *record)
                    plan->controller);
     }
     run.start_ns = now();
+    run.start_ticks = ticks();
     bool fine = run_steps(&run);
     record->rss_end = resident();
     rest(&record->rests[1]);

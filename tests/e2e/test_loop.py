@@ -3,6 +3,7 @@
 
 import json
 import os
+import subprocess
 
 import harness
 
@@ -59,7 +60,7 @@ class Loop(harness.TallyTest):
         """The history that is never given back: 6, 4, 5 and 4 doubles a step."""
         for law, doubles in (("classical", 6), ("sta", 4), ("adaptive", 5), ("hybrid", 4)):
             with self.subTest(law):
-                status, row, report = self.demo(law, "leak = growing\n")
+                status, row, report = self.demo(law, "leak = growing\n", "--duration", "1")
                 self.expect(f"{law} grows: exit status, passed, verdict",
                             (status, report["passed"], row["verdict"]), (1, False, "leak"))
                 # Chunks of 100 rows and a pointer.
@@ -118,7 +119,7 @@ class Loop(harness.TallyTest):
     def test_life_of_the_controller(self):
         for options, cleaned in (([], 100), (["--cleanup-interval", "1"], 10000),
                                  (["--cleanup-interval", "20000"], 1)):
-            result, _ = self.probe("count 0", "--duration", "0.1", *options)
+            result, _ = self.probe("count 0", "--duration", "0", *options)
             words = result.err.split()
             self.expect(f"life with {options}",
                         words[:7], ["probe:", "initialised", "1", "computed", "10000", "cleaned",
@@ -126,7 +127,7 @@ class Loop(harness.TallyTest):
 
     def test_states(self):
         """Standard normal, the same for the same seed, others for another."""
-        lines = [self.probe("count 0", "--duration", "0.1", "--iterations", "50000",
+        lines = [self.probe("count 0", "--duration", "0", "--iterations", "50000",
                             "--seed", seed)[0].err for seed in ("42", "42", "43")]
         self.expect("the same seed twice", lines[0], lines[1])
         self.expect_that("another seed", lines[2], lines[2] != lines[0], "other states")
@@ -136,6 +137,27 @@ class Loop(harness.TallyTest):
         self.expect_that("mean", mean, abs(mean) < 5 / 300000 ** 0.5, "0 within 0.0091")
         self.expect_that("variance", variance, abs(variance - 1) < 5 * (2 / 300000) ** 0.5,
                          "1 within 0.0129")
+
+    def test_progress_on_a_terminal(self):
+        """On stderr, if that is a terminal, and never in the way of the result."""
+        ours, theirs = os.openpty()
+        argv = [harness.COMMAND, "loop", "--format", "json", harness.program("loop_probe.so")]
+        with subprocess.Popen(argv, cwd=self.dir, stdout=subprocess.PIPE, stderr=theirs,
+                              env={**harness.clean_environment(),
+                                   "HEAPTALLY_LIBRARY": harness.LIBRARY}) as process:
+            os.close(theirs)
+            said = b""
+            try:
+                while chunk := os.read(ours, 4096):
+                    said += chunk
+            except OSError:  # the terminal has no other side any more
+                pass
+            out = process.stdout.read()
+        os.close(ours)
+        self.expect("terminal: exit status", process.returncode, 0)
+        self.expect_that("terminal: says how far it is", said[-300:], b"control steps" in said,
+                         "control steps")
+        self.expect("terminal: the result", json.loads(out)["iterations"], 10000)
 
     # ---- what can go wrong ----
 

@@ -109,6 +109,16 @@ class NoAlloc(harness.TallyTest):
         _, regions = self.regions("signal")
         self.expect_region(regions, "struck", 50, 50 * 24)
 
+    def test_operators_and_exceptions(self):
+        report = self.tallied([harness.program("no_alloc_cxx")])
+        regions = {r["region"]: r for r in report["no_alloc"]}
+        self.expect_region(regions, "cxx", 3, 8 + 80 + 48)
+        thrown = regions.get("thrown", {"allocations": 0, "bytes": 0})
+        self.expect_that("thrown: allocations and bytes, of the exception alone",
+                         (thrown["allocations"], thrown["bytes"]),
+                         thrown["allocations"] == 1 and thrown["bytes"] < 500, "1, below 500")
+        self.expect("after: live bytes", controller(report, "after")["live_bytes"], 30)
+
     def test_without_stacks(self):
         for stacks in ("site", "off"):
             with self.subTest(stacks):
