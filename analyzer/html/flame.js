@@ -6,6 +6,7 @@
  */
 
 const ROW = 24, NARROWEST = 3, NARROWEST_NAME = 26, MAX_FRAMES = 2000;
+const LEAST_ROWS = 10, MORE_ROWS = 2;
 const graph = { root: null, zoom: null, focus: null };
 
 function newFrame(label, parent) {
@@ -84,9 +85,14 @@ function visibleFrames(width) {
     frame.sorted.forEach(visit);
   };
   visit(zoom);
-  if (found.length <= MAX_FRAMES) return found;
+  /* No long tails of slivers: rows end soon after the last that has room for a name. */
+  const named = found.filter((frame) => (frame.x1 - frame.x0) * scale >= NARROWEST_NAME);
+  const last = Math.max(d3.max(named, (frame) => frame.depth) || 0, zoom.depth + LEAST_ROWS) + MORE_ROWS;
+  const shown = found.filter((frame) => frame.depth <= last);
+  graph.narrow = graph.narrow || shown.length < found.length;
+  if (shown.length <= MAX_FRAMES) return shown;
   graph.narrow = true;
-  return found.sort((a, b) => b.x1 - b.x0 - (a.x1 - a.x0) || a.depth - b.depth).slice(0, MAX_FRAMES);
+  return shown.sort((a, b) => b.x1 - b.x0 - (a.x1 - a.x0) || a.depth - b.depth).slice(0, MAX_FRAMES);
 }
 
 function describe(frame) {
