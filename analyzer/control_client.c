@@ -19,7 +19,7 @@
 
 enum {
     PATIENCE_MS = 10000,
-    REFUSED_MS = 1500,
+    REFUSED_MS = 3000,
     PAUSE_MS = 20,
     ENVIRONMENT_MAX = 1 << 20,
     MOST_DIRECTORIES = 512

@@ -118,6 +118,11 @@ static void put_memory(struct ht_out *out)
 {
     static struct ht_judgement judgement;
     ht_detect_judge(HTL_HISTORY_PROCESS, &judgement);
+    if (ht_detect_last_tick()->monotonic_ns == 0) { /* never started: there is no baseline */
+        judgement.now_bytes = ht_resident_bytes();
+        judgement.baseline_bytes = HTL_UNKNOWN;
+        judgement.growth_bytes = NAN;
+    }
     ht_out_key(out, "memory");
     ht_out_text(out, "{");
     put_number(out, "rss_mb", mb_or_nan(judgement.now_bytes), 3);
@@ -209,9 +214,12 @@ static bool answer_status(struct request *request)
 
 static bool answer_check(struct request *request)
 {
-    struct heaptally_alert alert;
-    if (ht_surface_check(&alert))
-        ht_out_format(request->out, "%s: %s\n", alert.severity, alert.message);
+    static struct ht_alert alert;
+    struct ht_moment moment = ht_moment_now();
+    if (!ht_watch_is_stopped() && ht_conditions_check(&moment, &alert))
+        ht_out_format(request->out, "%s: %s\n", ht_alert_severity_name(alert.severity),
+                      alert.message);
+    ht_surface_publish();
     return true;
 }
 
