@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "check_profile.h"
 #include "diff.h"
 #include "fuzz.h"
 #include "heap_watch.h"
