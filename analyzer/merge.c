@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heaptally/alert_kinds.h"
 #include "text.h"
 #include "verdict.h"
 
@@ -227,20 +228,32 @@ static void add_quality(struct ht_profile *sum, const struct ht_profile *from)
     sum->ticks_left_out += from->ticks_left_out;
 }
 
+/* What an alert is about, by the identifiers of the sum: a region, a tag or the process. */
+static uint32_t subject_of(const struct merger *m, const struct htl_alert *alert)
+{
+    const struct ht_tag *tag;
+    const struct ht_region *region;
+    uint16_t id = (uint16_t)alert->tag;
+    if (alert->kind == HEAPTALLY_ALERT_NO_ALLOC) {
+        HASH_FIND(by_id, m->from->regions_by_id, &id, sizeof id, region);
+        return region && alert->tag == id ? region_of(m->sum, region)->id : HTL_HISTORY_PROCESS;
+    }
+    HASH_FIND(by_id, m->from->tags_by_id, &alert->tag, sizeof alert->tag, tag);
+    return tag ? tag_of(m->sum, tag)->id : HTL_HISTORY_PROCESS;
+}
+
 static void add_alerts(const struct merger *m)
 {
     struct ht_profile *sum = m->sum;
     for (size_t i = 0; i < m->from->alert_count; i++) {
         const struct ht_alert *alert = &m->from->alerts[i];
-        const struct ht_tag *tag;
         sum->alerts = ht_room_for_one(sum->alerts, sum->alert_count, sizeof *sum->alerts);
         struct ht_alert *copy = &sum->alerts[sum->alert_count++];
         copy->head = alert->head;
         copy->message = ht_format("pid %u: %s", m->from->start.pid, alert->message);
         uint64_t after = alert->head.monotonic_ns - m->from->start.start_monotonic_ns;
         copy->head.monotonic_ns = sum->start.start_monotonic_ns + m->shift_ns + after;
-        HASH_FIND(by_id, m->from->tags_by_id, &alert->head.tag, sizeof alert->head.tag, tag);
-        copy->head.tag = tag ? tag_of(sum, tag)->id : HTL_HISTORY_PROCESS;
+        copy->head.tag = subject_of(m, &alert->head);
     }
 }
 

@@ -773,12 +773,12 @@ struct ht_site *ht_profile_site(const struct ht_profile *p, uint32_t id)
 const char *ht_profile_alert_subject(const struct ht_profile *p, const struct ht_alert *alert)
 {
     const struct ht_tag *tag;
-    const struct ht_region *region = NULL;
+    const struct ht_region *region;
     uint16_t id = (uint16_t)alert->head.tag;
-    if (alert->head.kind == HEAPTALLY_ALERT_NO_ALLOC && alert->head.tag == id)
+    if (alert->head.kind == HEAPTALLY_ALERT_NO_ALLOC) {
         HASH_FIND(by_id, p->regions_by_id, &id, sizeof id, region);
-    if (region)
-        return region->name;
+        return region && alert->head.tag == id ? region->name : NULL;
+    }
     HASH_FIND(by_id, p->tags_by_id, &alert->head.tag, sizeof alert->head.tag, tag);
     return tag ? tag->name : NULL;
 }

@@ -54,6 +54,20 @@ class Merged(driver.Case):
         self.assertEqual(len(report["alerts"]), 2)
         self.assertEqual([a["tag"] for a in report["alerts"]], ["ctl", "ctl"])
 
+    def test_regions(self):
+        """Regions of one name are one, and an alert names its region, whatever the numbers."""
+        paths = []
+        for pid, number in ((30, 2), (31, 5)):
+            f = htl.File(pid=pid).tag(2, "no region")
+            f.region(number, "step", 3, 24).region(number + 1, "other", 1, 8)
+            f.alert(1, tag=number, kind=6, message="broken").snapshot(1).end(2)
+            paths.append(f.write(self.path(f"{pid}.htl")))
+        report = driver.json.loads(self.heaptally("report", "--format", "json", *paths).out)
+        self.assertEqual([(r["region"], r["allocations"], r["bytes"]) for r in report["no_alloc"]],
+                         [("step", 6, 48), ("other", 2, 16)])
+        self.assertEqual([a["tag"] for a in report["alerts"] if a["kind"] == "no_alloc"],
+                         ["step", "step"])
+
     def test_the_run_as_a_whole(self):
         """It begins with the first process and ends with the last."""
         report = self.both()
