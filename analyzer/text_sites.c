@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "blame.h"
+#include "clamped.h"
 #include "frame_text.h"
 #include "text.h"
 
@@ -146,7 +147,7 @@ static void write_sites(const struct ht_page *page, const struct ht_controller *
     for (; i < c->site_count && i < most && ht_site_amount(c->sites[i], view).bytes > 0; i++) {
         if (!asked && i >= LEAST_SITES && rest <= enough)
             break;
-        rest -= ht_site_amount(c->sites[i], view).bytes;
+        rest = ht_clamped_difference(rest, ht_site_amount(c->sites[i], view).bytes);
         fputs("    ", page->out);
         ht_begin_colour(page, HT_BOLD);
         char *text = site_heading(page, c, c->sites[i]);

@@ -1,6 +1,7 @@
 /*
  * What is fuzzed: one input is one snapshot file, which is loaded and shown in every format that
- * `heaptally report` has, in one of its views or with other tags. Built with AddressSanitizer and
+ * `heaptally report` has, in one of its views or with other tags; or checked, or compared with what
+ * it was earlier. Built with AddressSanitizer and
  * UBSan, it dies of
  *   - a bad access, undefined behaviour, a leak;
  *   - memory beyond the limits below, which are multiples of the file's size;
@@ -22,7 +23,9 @@
 #include "fuzz.h"
 #include "heap_watch.h"
 #include "heaptally/crc32c.h"
+#include "merge.h"
 #include "profile.h"
+#include "propose.h"
 #include "report.h"
 #include "retag.h"
 #include "text.h"
@@ -126,36 +129,36 @@ static void write_report(const struct ht_report *report, const struct ht_report_
     free(text);
 }
 
-/* What is done with a profile before it is shown. One that is read again is found by its name. */
-static const struct way {
-    enum ht_view view;
-    const char *rules[3]; /* for tags; NULL where they stay */
-} ways[] = {
-    {HT_VIEW_LIVE, {NULL}},
-    {HT_VIEW_PEAK, {NULL}},
-    {HT_VIEW_GROWTH, {NULL}},
-    {HT_VIEW_CUMULATIVE, {"all=lib:*", "named=*push*", "program=exe:*"}},
+/* ---- the ways ---------------------------------------------------------------------------------
+ */
+
+/* An input as files: the whole of it, and the first half, which is an earlier moment of it. */
+struct input {
+    const char *whole, *half;
+    size_t size;
 };
 
-static void retag(struct ht_profile *profile, struct ht_symbolizer *symbolizer,
-                  const char *const rules[3])
+/* A profile of a file; NULL where it is refused. */
+static struct ht_profile *load(const char *path, size_t size)
 {
-    struct ht_retagging *retagging = ht_retagging_new();
-    for (size_t i = 0; i < 3; i++)
-        require(ht_retagging_tag(retagging, "fuzz", rules[i]), "a rule is not understood");
-    ht_retag(profile, symbolizer, retagging);
-    ht_retagging_free(retagging);
+    char *error = NULL;
+    heap_watch_begin();
+    struct ht_profile *profile = ht_profile_load(path, &error);
+    require_memory("loading", LOAD_FIXED, LOAD_TIMES, size);
+    require(profile || (error && *error), "a file is refused without a reason");
+    free(error);
+    if (profile)
+        check_figures(profile);
+    return profile;
 }
 
-static void report_all(struct ht_profile *profile, const struct way *way, size_t size)
+static void report_all(struct ht_profile *profile, struct ht_symbolizer *symbolizer,
+                       enum ht_view view, size_t size)
 {
-    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
     struct ht_report report;
     struct ht_selection selection = HT_SELECT_ALL;
-    selection.view = way->view;
+    selection.view = view;
     heap_watch_begin();
-    if (way->rules[0])
-        retag(profile, symbolizer, way->rules);
     ht_report_make(profile, symbolizer, &report);
     ht_report_select(&report, &selection);
     require_memory("judging", JUDGE_FIXED, LOAD_TIMES, size);
@@ -163,64 +166,123 @@ static void report_all(struct ht_profile *profile, const struct way *way, size_t
         write_report(&report, format, size);
     ht_report_clear(&report);
     ht_selection_clear(&selection);
+}
+
+static void report_view(const struct input *input, enum ht_view view)
+{
+    struct ht_profile *profile = load(input->whole, input->size);
+    if (!profile)
+        return;
+    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+    report_all(profile, symbolizer, view, input->size);
     ht_symbolizer_free(symbolizer);
+    ht_profile_free(profile);
 }
 
-/* A profile of nothing, to compare with. */
-static struct ht_profile *nothing(void)
+static void report_live(const struct input *input)
 {
-    struct ht_profile *profile = ht_allocate_zeroed(1, sizeof *profile);
-    profile->file = ht_format("nothing");
-    profile->exe = ht_format("%s", "");
-    profile->host = ht_format("%s", "");
-    return profile;
+    report_view(input, HT_VIEW_LIVE);
 }
 
-static void write_diff(const struct ht_diff *diff)
+static void report_peak(const struct input *input)
 {
-    static void (*const writers[])(const struct ht_diff *, size_t,
-                                   FILE *) = {ht_diff_text, ht_diff_json, ht_diff_html};
-    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) {
-        char *text = NULL;
-        size_t length = 0;
-        FILE *out = open_memstream(&text, &length);
-        writers[i](diff, HT_REPORT_LEAST_WIDTH, out);
-        fclose(out);
-        if (writers[i] == ht_diff_json)
-            check_json(text, length);
-        else
-            check_text(text, length);
-        free(text);
+    report_view(input, HT_VIEW_PEAK);
+}
+
+static void report_growth(const struct input *input)
+{
+    report_view(input, HT_VIEW_GROWTH);
+}
+
+/* Other tags by rules, and rules proposed. */
+static void report_retagged(const struct input *input)
+{
+    static const char *const rules[] = {"all=lib:*", "named=*push*", "program=exe:*"};
+    struct ht_profile *profile = load(input->whole, input->size);
+    if (!profile)
+        return;
+    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+    struct ht_proposals proposals = ht_propose(profile, symbolizer, 10);
+    ht_proposals_clear(&proposals);
+    struct ht_retagging *retagging = ht_retagging_new();
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        require(ht_retagging_tag(retagging, "fuzz", rules[i]), "a rule is not understood");
+    ht_retag(profile, symbolizer, retagging);
+    ht_retagging_free(retagging);
+    report_all(profile, symbolizer, HT_VIEW_CUMULATIVE, input->size);
+    ht_symbolizer_free(symbolizer);
+    ht_profile_free(profile);
+}
+
+static void check_limits(const struct input *input)
+{
+    static const char *const limits[] = {"*=1MB", "*=0.5/1000", "p*=1MB/h", "*=0allocs"};
+    struct ht_profile *profile = load(input->whole, input->size);
+    if (!profile)
+        return;
+    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+    struct ht_check check = {0};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        check.limits = ht_room_for_one(check.limits, i, sizeof *check.limits);
+        require(ht_limit_read(limits[i], &check.limits[i]), "a limit is not understood");
+        check.limit_count++;
     }
-}
-
-/* With nothing, then with itself, where nothing may have changed. */
-static void compare(struct ht_profile *profile, size_t size)
-{
-    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
-    struct ht_profile *old = nothing();
-    struct ht_diff diff;
     heap_watch_begin();
-    ht_diff_make(old, profile, symbolizer, &diff);
-    require_memory("comparing", JUDGE_FIXED, LOAD_TIMES, size);
-    write_diff(&diff);
-    ht_diff_clear(&diff);
-    ht_diff_make(profile, profile, symbolizer, &diff);
-    require(ht_diff_is_empty(&diff), "a file differs from itself");
-    ht_diff_clear(&diff);
-    ht_profile_free(old);
+    ht_check_profile(&check, profile, symbolizer);
+    ht_check_finish(&check);
+    require_memory("checking", JUDGE_FIXED, LOAD_TIMES, input->size);
+    ht_check_clear(&check);
     ht_symbolizer_free(symbolizer);
+    ht_profile_free(profile);
 }
 
-static void check(const struct ht_profile *profile)
+static void write_diff(const struct ht_diff *diff,
+                       void (*write)(const struct ht_diff *, size_t, FILE *),
+                       void (*check)(const char *, size_t))
 {
-    struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
-    struct ht_check all = {0};
-    ht_check_profile(&all, profile, symbolizer);
-    ht_check_finish(&all);
-    ht_check_clear(&all);
-    ht_symbolizer_free(symbolizer);
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    write(diff, HT_REPORT_LEAST_WIDTH, out);
+    fclose(out);
+    check(text, length);
+    free(text);
 }
+
+/* Of two moments of one file: what grew in between, and both as one. */
+static void compare(const struct input *input)
+{
+    struct ht_profile *half = load(input->half, input->size);
+    struct ht_profile *whole = load(input->whole, input->size);
+    if (half && whole) {
+        struct ht_symbolizer *symbolizer = ht_symbolizer_new("/nonexistent");
+        struct ht_profile *const both[] = {half, whole};
+        struct ht_profile *merged = ht_profiles_merge(both, 2);
+        report_all(merged, symbolizer, HT_VIEW_LIVE, 2 * input->size);
+        ht_profile_free(merged);
+        struct ht_diff diff;
+        heap_watch_begin();
+        ht_diff_make(half, whole, symbolizer, &diff);
+        require_memory("comparing", JUDGE_FIXED, LOAD_TIMES, 2 * input->size);
+        write_diff(&diff, ht_diff_text, check_text);
+        write_diff(&diff, ht_diff_json, check_json);
+        write_diff(&diff, ht_diff_html, check_text);
+        ht_diff_clear(&diff);
+        ht_diff_make(whole, whole, symbolizer, &diff);
+        require(ht_diff_is_empty(&diff), "a file differs from itself");
+        ht_diff_clear(&diff);
+        ht_symbolizer_free(symbolizer);
+    }
+    ht_profile_free(whole);
+    ht_profile_free(half);
+}
+
+static void (*const ways[])(const struct input *) = {
+    report_live, report_peak, report_growth, report_retagged, check_limits, compare,
+};
+
+/* ---- the entry points -------------------------------------------------------------------------
+ */
 
 /* Not malloc'ed memory: the descriptor of a file that holds the input. */
 static int descriptor_of(const uint8_t *data, size_t size)
@@ -238,35 +300,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/* Loads the file and shows it one way. */
-static void run(const char *path, const struct way *way, size_t size)
-{
-    char *error = NULL;
-    heap_watch_begin();
-    struct ht_profile *profile = ht_profile_load(path, &error);
-    require_memory("loading", LOAD_FIXED, LOAD_TIMES, size);
-    if (!profile) {
-        require(error && *error, "a file is refused without a reason");
-        free(error);
-        return;
-    }
-    check_figures(profile);
-    report_all(profile, way, size);
-    check(profile);
-    compare(profile, size);
-    ht_profile_free(profile);
-}
-
 /* The fuzzer takes one way for each input, by its bytes; a replay takes all. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char path[64];
+    char whole[64], half[64];
     size_t count = sizeof ways / sizeof *ways, one = htl_crc32c(0, data, size) % count;
-    int fd = descriptor_of(data, size);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int whole_fd = descriptor_of(data, size), half_fd = descriptor_of(data, size / 2);
+    snprintf(whole, sizeof whole, "/proc/self/fd/%d", whole_fd);
+    snprintf(half, sizeof half, "/proc/self/fd/%d", half_fd);
     for (size_t i = 0; i < count; i++)
         if (fuzz_takes_all_ways || i == one)
-            run(path, &ways[i], size);
-    close(fd);
+            ways[i](&(struct input){whole, half, size});
+    close(whole_fd);
+    close(half_fd);
     return 0;
 }

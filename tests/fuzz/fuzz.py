@@ -18,7 +18,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEEDS = [os.path.join(HERE, "golden"), os.path.join(HERE, "corpus")]
 
-REPLAY_MUTATIONS = 40  # of each file
+REPLAY_MUTATIONS = 25  # of each file
 SHORT_RUNS = 2500
 
 # A single allocation may not be larger than this, nor the process; the target itself holds memory
