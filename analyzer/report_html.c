@@ -17,64 +17,13 @@
 #include "html/page.h"
 #include "page_json.h"
 #include "page_series.h"
-#include "page_tables.h"
+#include "page_sites.h"
 #include "text.h"
 
 enum {
-    MAX_SITES = 10000,      /* listed one by one; those with less are added up per controller */
     MAX_SERIES = 40,        /* controllers whose past is drawn; the others are added up */
     MAX_CONTROLLERS = 5000, /* listed one by one */
     MAX_ALERTS = 2000,      /* the newest ones */
-    MAX_REGIONS = 50,       /* with most allocations */
-    MAX_JUDGED = 200,       /* largest sites that have a verdict of their own: one takes a while */
-};
-
-/* Bits of a site; data.js knows them. */
-enum {
-    SITE_CUT = 1,
-    SITE_FALLBACK = 2,
-    SITE_REST = 4, /* a controller's smaller sites together */
-    SITE_TOP = 8,  /* where to look first in its controller */
-};
-
-/* What is said of a line of the table of sites in whole numbers. */
-enum column {
-    CONTROLLER,
-    FLAGS,
-    SITES, /* that the line stands for: one, or a controller's smaller ones together */
-    LIVE,
-    BLOCKS,
-    ALLOCATED,
-    ALLOCATED_BLOCKS,
-    PEAK,
-    PEAK_BLOCKS,
-    BASELINE,
-    BASELINE_BLOCKS,
-    VERDICT, /* HTL_UNKNOWN where it was not judged */
-    REGION,  /* whose promise not to allocate is broken there; HTL_UNKNOWN for none */
-    COLUMNS
-};
-
-static const char *const column_names[COLUMNS] = {
-    [CONTROLLER] = "controller",
-    [FLAGS] = "flags",
-    [SITES] = "sites",
-    [LIVE] = "live",
-    [BLOCKS] = "blocks",
-    [ALLOCATED] = "allocated",
-    [ALLOCATED_BLOCKS] = "allocatedBlocks",
-    [PEAK] = "peak",
-    [PEAK_BLOCKS] = "peakBlocks",
-    [BASELINE] = "baseline",
-    [BASELINE_BLOCKS] = "baselineBlocks",
-    [VERDICT] = "verdict",
-    [REGION] = "region",
-};
-
-struct line {
-    uint64_t columns[COLUMNS];
-    int64_t node;
-    double mb_per_hour; /* NaN where unknown */
 };
 
 struct page {
@@ -82,8 +31,6 @@ struct page {
     struct ht_page_json json;
     struct ht_moments moments;
     size_t controller_count; /* that are listed */
-    struct line *lines;
-    size_t line_count;
 };
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -302,207 +249,16 @@ static void write_moments(struct page *page)
     }
 }
 
-/* ---- call sites ------------------------------------------------------------------------------ */
-
-static uint64_t difference(uint64_t allocated, uint64_t freed)
-{
-    return allocated > freed ? allocated - freed : 0;
-}
-
-static uint64_t weight_of(const struct ht_site *site)
-{
-    const struct htl_figures *peak = &site->then[HT_AT_PEAK];
-    uint64_t then = difference(peak->allocated_bytes, peak->freed_bytes);
-    return site->live_bytes > then ? site->live_bytes : then;
-}
-
-static int by_weight(const void *a, const void *b)
-{
-    const struct ht_site *x = *(const struct ht_site *const *)a;
-    const struct ht_site *y = *(const struct ht_site *const *)b;
-    uint64_t m = weight_of(x), n = weight_of(y);
-    if (m != n)
-        return m < n ? 1 : -1;
-    m = x->figures.allocated_bytes, n = y->figures.allocated_bytes;
-    return m != n ? (m < n ? 1 : -1) : 0;
-}
-
-static int by_address(const void *a, const void *b)
-{
-    const struct ht_site *x = *(const struct ht_site *const *)a;
-    const struct ht_site *y = *(const struct ht_site *const *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Sites that are listed, and those of them that are judged: arrays by address. */
-struct chosen {
-    const struct ht_site **sites, **judged;
-    size_t site_count, judged_count;
-};
-
-/* The largest sites of all controllers, live or at the peak. */
-static struct chosen choose_sites(const struct ht_report *r)
-{
-    struct chosen c = {0};
-    size_t all = 0;
-    for (size_t i = 0; i < r->controller_count; i++)
-        all += r->controllers[i].site_count;
-    c.sites = ht_allocate_zeroed(all + 1, sizeof *c.sites);
-    for (size_t i = 0; i < r->controller_count; i++)
-        for (size_t k = 0; k < r->controllers[i].site_count; k++)
-            c.sites[c.site_count++] = r->controllers[i].sites[k];
-    qsort(c.sites, c.site_count, sizeof *c.sites, by_weight);
-    c.site_count = all < MAX_SITES ? all : MAX_SITES;
-    c.judged_count = all < MAX_JUDGED ? all : MAX_JUDGED;
-    c.judged = ht_allocate_zeroed(MAX_JUDGED, sizeof *c.judged);
-    memcpy(c.judged, c.sites, c.judged_count * sizeof *c.judged);
-    qsort(c.sites, c.site_count, sizeof *c.sites, by_address);
-    qsort(c.judged, c.judged_count, sizeof *c.judged, by_address);
-    return c;
-}
-
-static bool is_among(const struct ht_site *site, const struct ht_site **sites, size_t count)
-{
-    return bsearch(&site, sites, count, sizeof *sites, by_address) != NULL;
-}
-
-static void add_to_line(struct line *line, const struct ht_site *site)
-{
-    const struct htl_figures *peak = &site->then[HT_AT_PEAK];
-    const struct htl_figures *baseline = &site->then[HT_AT_BASELINE];
-    const uint64_t more[COLUMNS] = {
-        [SITES] = 1,
-        [LIVE] = site->live_bytes,
-        [BLOCKS] = site->live_blocks,
-        [ALLOCATED] = site->figures.allocated_bytes,
-        [ALLOCATED_BLOCKS] = site->figures.allocated_blocks,
-        [PEAK] = difference(peak->allocated_bytes, peak->freed_bytes),
-        [PEAK_BLOCKS] = difference(peak->allocated_blocks, peak->freed_blocks),
-        [BASELINE] = difference(baseline->allocated_bytes, baseline->freed_bytes),
-        [BASELINE_BLOCKS] = difference(baseline->allocated_blocks, baseline->freed_blocks),
-    };
-    for (enum column i = 0; i < COLUMNS; i++)
-        line->columns[i] += more[i];
-}
-
-static struct line empty_line(size_t controller, unsigned flags)
-{
-    return (struct line){
-        .columns = {[CONTROLLER] = controller,
-                    [FLAGS] = flags,
-                    [VERDICT] = HTL_UNKNOWN,
-                    [REGION] = HTL_UNKNOWN},
-        .node = HT_NO_NODE,
-        .mb_per_hour = NAN,
-    };
-}
-
-static void add_line(struct page *page, const struct line *line)
-{
-    page->lines = ht_room_for_one(page->lines, page->line_count, sizeof *page->lines);
-    page->lines[page->line_count++] = *line;
-}
-
-static void judge_line(const struct page *page, const struct ht_site *site, struct line *line)
-{
-    struct ht_verdict verdict;
-    ht_verdict_of_site(page->report->profile, site, &verdict);
-    line->columns[VERDICT] = verdict.kind;
-    line->mb_per_hour = verdict.mb_per_hour;
-}
-
-static const struct ht_site *top_site(const struct ht_controller *c)
-{
-    if (c->one_off.top_recurring)
-        return c->one_off.top_recurring;
-    return c->tag->site_count > 0 && c->tag->sites[0]->live_bytes > 0 ? c->tag->sites[0] : NULL;
-}
-
-static uint64_t flags_of(const struct ht_controller *c, const struct ht_site *site)
-{
-    uint64_t flags = site == top_site(c) ? SITE_TOP : 0;
-    if (site->stack->flags & HTL_STACK_FALLBACK)
-        return flags | SITE_FALLBACK;
-    return site->stack->flags & HTL_STACK_CUT ? flags | SITE_CUT : flags;
-}
-
-static uint64_t region_of(const struct ht_profile *p, const struct ht_site *site)
-{
-    for (size_t i = 0; site->region && i < p->region_count && i < MAX_REGIONS; i++)
-        if (p->regions[i] == site->region)
-            return i;
-    return HTL_UNKNOWN;
-}
-
-/* One line for each chosen site of a controller, and one for all others. */
-static void add_lines(struct page *page, struct ht_page_tables *tables, size_t controller,
-                      const struct chosen *chosen)
-{
-    const struct ht_controller *c = &page->report->controllers[controller];
-    struct line rest = empty_line(controller, SITE_REST);
-    for (size_t i = 0; i < c->site_count; i++) {
-        const struct ht_site *site = c->sites[i];
-        if (!is_among(site, chosen->sites, chosen->site_count)) {
-            add_to_line(&rest, site);
-            continue;
-        }
-        struct line line = empty_line(controller, 0);
-        add_to_line(&line, site);
-        line.columns[FLAGS] = flags_of(c, site);
-        line.columns[REGION] = region_of(page->report->profile, site);
-        line.node = ht_page_stack(tables, site->stack);
-        if (is_among(site, chosen->judged, chosen->judged_count))
-            judge_line(page, site, &line);
-        add_line(page, &line);
-    }
-    if (rest.columns[SITES] > 0)
-        add_line(page, &rest);
-}
-
-static void write_lines(struct page *page)
-{
-    struct ht_page_json *j = &page->json;
-    ht_page_open(j, "sites", '{');
-    for (enum column column = 0; column < COLUMNS; column++) {
-        ht_page_open(j, column_names[column], '[');
-        for (size_t i = 0; i < page->line_count; i++)
-            ht_page_number(j, NULL, page->lines[i].columns[column]);
-        ht_page_close(j, ']');
-    }
-    ht_page_open(j, "node", '[');
-    for (size_t i = 0; i < page->line_count; i++)
-        ht_page_signed(j, NULL, page->lines[i].node);
-    ht_page_close(j, ']');
-    ht_page_open(j, "rate", '[');
-    for (size_t i = 0; i < page->line_count; i++)
-        ht_page_real(j, NULL, page->lines[i].mb_per_hour);
-    ht_page_close(j, ']');
-    ht_page_close(j, '}');
-}
-
-static void write_sites(struct page *page)
-{
-    const struct ht_report *r = page->report;
-    struct ht_page_tables *tables = ht_page_tables_new(r->symbolizer);
-    struct chosen chosen = choose_sites(r);
-    for (size_t i = 0; i < page->controller_count; i++)
-        add_lines(page, tables, i, &chosen);
-    write_lines(page);
-    ht_page_tables_write(tables, &page->json);
-    ht_page_tables_free(tables);
-    free(chosen.sites);
-    free(chosen.judged);
-    free(page->lines);
-}
+/* ---- regions and processes ------------------------------------------------------------------- */
 
 static void write_regions(struct page *page)
 {
     const struct ht_profile *p = page->report->profile;
     struct ht_page_json *j = &page->json;
     ht_page_number(j, "regionsLeftOut",
-                   p->region_count > MAX_REGIONS ? p->region_count - MAX_REGIONS : 0);
+                   p->region_count > HT_PAGE_REGIONS ? p->region_count - HT_PAGE_REGIONS : 0);
     ht_page_open(j, "regions", '[');
-    for (size_t i = 0; i < p->region_count && i < MAX_REGIONS; i++) {
+    for (size_t i = 0; i < p->region_count && i < HT_PAGE_REGIONS; i++) {
         ht_page_open(j, NULL, '{');
         ht_page_text(j, "name", p->regions[i]->name);
         ht_page_number(j, "allocations", p->regions[i]->allocations);
@@ -594,6 +350,7 @@ static void write_quality(struct page *page)
     const struct ht_report *r = page->report;
     const struct ht_profile *p = r->profile;
     const struct htl_tick *last = &p->last;
+    const struct htl_figures *fallback = &last->fallback;
     struct ht_page_json *j = &page->json;
     ht_page_open(j, "quality", '{');
     ht_page_text(j, "torn", p->reading.torn);
@@ -605,9 +362,11 @@ static void write_quality(struct page *page)
     ht_page_number(j, "strange",
                    p->reading.malformed + p->quality.contradictions + p->quality.unknown_names);
     ht_page_number(j, "newer", p->reading.unknown);
-    ht_page_number(j, "fallback", last->fallback.allocated_bytes);
+    ht_page_number(j, "fallback", fallback->allocated_bytes);
     ht_page_number(j, "fallbackLive",
-                   difference(last->fallback.allocated_bytes, last->fallback.freed_bytes));
+                   fallback->allocated_bytes > fallback->freed_bytes
+                       ? fallback->allocated_bytes - fallback->freed_bytes
+                       : 0);
     ht_page_number(j, "foreign", last->foreign_frees);
     ht_page_number(j, "foreignBytes", last->foreign_bytes);
     ht_page_number(j, "overruns", last->suspected_overruns);
@@ -647,7 +406,7 @@ void ht_write_html(const struct ht_report *r, const struct ht_report_style *styl
                    r->controllers_left_out + r->controller_count - page.controller_count);
     write_controllers(&page);
     write_moments(&page);
-    write_sites(&page);
+    ht_page_sites_write(r, page.controller_count, j);
     write_regions(&page);
     write_processes(&page);
     write_alerts(&page);
