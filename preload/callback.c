@@ -95,7 +95,7 @@ static void *callback_main(void *argument)
 {
     bool in_order __attribute__((cleanup(has_ended))) = false;
     pthread_mutex_lock(&lock);
-    while (!state.stop) {
+    while (!state.stop && state.running) { /* in the child of a fork neither */
         if (state.count && state.function)
             call();
         else
