@@ -61,7 +61,7 @@ static void take_alert(struct ht_live_alert *alert, const json_t *object)
 int ht_live_rank(const char *verdict)
 {
     /* As in reports: what leaks first, then what may. */
-    static const char *const order[] = {"bounded", "inconclusive", "invalid", "leak"};
+    static const char *const order[] = {"bounded", "invalid", "inconclusive", "leak"};
     for (int i = 0; i < (int)(sizeof order / sizeof *order); i++)
         if (strcmp(verdict, order[i]) == 0)
             return i + 1;
