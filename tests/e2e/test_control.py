@@ -120,6 +120,9 @@ class Commands(Controlled):
         self.expect_that("status as text", text.splitlines()[0],
                          "classical" in text and "inconclusive" in text
                          and f"pid {process.pid}" in text, "process, controllers, verdicts")
+        unnamed = self.command("status", process.pid, rundir=False)
+        self.expect_that("found by the variable that the process was started with", unnamed.own,
+                         unnamed.status == 0 and f"pid {process.pid}" in unnamed.out, "answered")
         self.end(process, "list and status")
 
     def test_reference_surface(self):
