@@ -18,8 +18,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEEDS = [os.path.join(HERE, "golden"), os.path.join(HERE, "corpus")]
 
-REPLAY_MUTATIONS = 25  # of each file
-SHORT_RUNS = 2500
+REPLAY_MUTATIONS = 15  # of each file
+SHORT_RUNS = 1500
 
 # A single allocation may not be larger than this, nor the process; the target itself holds memory
 # against the size of each input, see consume.c. Inputs are at most LONGEST bytes.
