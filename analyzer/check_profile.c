@@ -1,5 +1,5 @@
 /*
- * See check.h. Each controller is looked at without its suppressed call sites: a copy of the tag
+ * See check_profile.h. Each controller is looked at without its suppressed call sites: a copy of the tag
  * that lists only the others.
  */
 #include "check_profile.h"
@@ -115,7 +115,7 @@ static const struct ht_site *leaking(const struct ht_profile *p, const struct ht
     return NULL;
 }
 
-/* Whether the leak of a controller stands, see check.h; in `*site` whose it is, where known. */
+/* Whether the leak of a controller stands, see the header; in `*site` whose it is, where known. */
 static bool leak_stands(const struct subject *s, const struct ht_site **site)
 {
     *site = leaking(s->profile, (const struct ht_site *const *)s->rest.sites, s->rest.site_count);

@@ -54,6 +54,7 @@ struct comparison {
     const struct ht_tag *tags[SIDES];
     uint64_t bytes[SIDES], blocks[SIDES];               /* of the tag */
     uint64_t listed_bytes[SIDES], listed_blocks[SIDES]; /* of its sites */
+    int64_t rest_bytes, rest_blocks; /* growth of what no site covers, without what moved */
 };
 
 struct comparing {
@@ -64,6 +65,7 @@ struct comparing {
     struct pair **by_caller;        /* by number of the innermost place; linked by same_caller */
     struct comparison *controllers; /* by number of the tag */
     uint64_t moved_bytes;
+    int64_t not_listed; /* bytes that sites of either file moved after they were listed */
 };
 
 /* ---- sums that a hostile file cannot overflow ------------------------------------------------ */
@@ -210,7 +212,7 @@ static void add_profile(struct comparing *c, const struct ht_profile *p, int sid
         uint32_t number = number_of(&c->tags, ht_format("%s", tag->name));
         if (number == before) {
             c->controllers = ht_room_for_one(c->controllers, before, sizeof *c->controllers);
-            c->controllers[number] = (struct comparison){{NULL, NULL}, {0}, {0}, {0}, {0}};
+            c->controllers[number] = (struct comparison){.tags = {NULL, NULL}};
         }
         struct comparison *controller = &c->controllers[number];
         controller->tags[side] = tag;
@@ -310,6 +312,84 @@ static void settle_fallback(struct comparing *c)
     free(c->by_caller);
 }
 
+/* ---- what a file did not list ---------------------------------------------------------------- */
+
+/* Pairs of one tag side by side; those that changed least first. */
+static int by_tag_and_growth(const void *a, const void *b)
+{
+    const struct pair *x = *(struct pair *const *)a, *y = *(struct pair *const *)b;
+    if (x->tag != y->tag)
+        return x->tag < y->tag ? -1 : 1;
+    int64_t m = llabs(x->growth_bytes), n = llabs(y->growth_bytes);
+    return (m > n) - (m < n);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/*
+ * The file of a process that was killed does not list what each site did last, only how much that
+ * was of all sites together; what it says of a tag is up to date. So of the pairs of a tag only the
+ * growth of the tag stays, with those that changed most, and the others count as moved, as far as
+ * what was not listed can explain them.
+ */
+static void settle_tag(struct comparing *c, struct comparison *of, struct pair **pairs,
+                       size_t count)
+{
+    int64_t grew = 0, shrank = 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t growth = pairs[i]->growth_bytes;
+        if (growth > 0)
+            grew = sum(grew, growth);
+        else
+            shrank = sum(shrank, -growth);
+    }
+    int64_t net = sum(sum(grew, -shrank), of->rest_bytes);
+    int64_t may_have_grown = least(c->not_listed, net > 0 ? sum(grew, -net) : grew);
+    int64_t may_have_shrunk = least(c->not_listed, net < 0 ? sum(shrank, net) : shrank);
+    for (size_t i = 0; i < count; i++) {
+        struct pair *pair = pairs[i];
+        int64_t *left = pair->growth_bytes > 0 ? &may_have_grown : &may_have_shrunk;
+        int64_t size = least(llabs(pair->growth_bytes), *left);
+        if (size <= 0)
+            continue;
+        int64_t bytes = pair->growth_bytes > 0 ? size : -size;
+        int64_t blocks = size == llabs(pair->growth_bytes) ? pair->growth_blocks : 0;
+        *left -= size;
+        pair->growth_bytes -= bytes;
+        pair->growth_blocks -= blocks;
+        of->rest_bytes = sum(of->rest_bytes, bytes);
+        of->rest_blocks = sum(of->rest_blocks, blocks);
+        c->moved_bytes += (uint64_t)size;
+    }
+}
+
+static void settle_unlisted(struct comparing *c)
+{
+    size_t count = 0, tags = HASH_COUNT(c->tags);
+    struct pair **changed = ht_allocate_zeroed(HASH_COUNT(c->pairs), sizeof(struct pair *));
+    for (size_t i = 0; i < tags; i++) {
+        struct comparison *of = &c->controllers[i];
+        of->rest_bytes = sum(difference(of->bytes[NEW], of->bytes[OLD]),
+                             -difference(of->listed_bytes[NEW], of->listed_bytes[OLD]));
+        of->rest_blocks = sum(difference(of->blocks[NEW], of->blocks[OLD]),
+                              -difference(of->listed_blocks[NEW], of->listed_blocks[OLD]));
+    }
+    for (struct pair *pair = c->pairs; pair; pair = pair->hh.next)
+        if (pair->growth_bytes != 0)
+            changed[count++] = pair;
+    if (count > 0)
+        qsort(changed, count, sizeof *changed, by_tag_and_growth);
+    for (size_t first = 0, end = 0; first < count; first = end) {
+        while (end < count && changed[end]->tag == changed[first]->tag)
+            end++;
+        settle_tag(c, &c->controllers[changed[first]->tag], changed + first, end - first);
+    }
+    free(changed);
+}
+
 /* ---- what is shown --------------------------------------------------------------------------- */
 
 static bool is_same_line(struct comparing *c, const struct ht_frame *a, const struct ht_frame *b)
@@ -392,9 +472,8 @@ static void show_rest(const struct comparison *from, struct ht_diff_controller *
         .old_bytes = excess(from->bytes[OLD], from->listed_bytes[OLD]),
         .new_bytes = excess(from->bytes[NEW], from->listed_bytes[NEW]),
     };
-    rest.growth_bytes = difference(rest.new_bytes, rest.old_bytes);
-    rest.growth_blocks = difference(excess(from->blocks[NEW], from->listed_blocks[NEW]),
-                                    excess(from->blocks[OLD], from->listed_blocks[OLD]));
+    rest.growth_bytes = from->rest_bytes;
+    rest.growth_blocks = from->rest_blocks;
     if (rest.growth_bytes != 0 || rest.growth_blocks != 0)
         add_shown(controller, &rest);
 }
@@ -499,7 +578,9 @@ void ht_diff_make(struct ht_profile *old_profile, struct ht_profile *new_profile
                   struct ht_symbolizer *symbolizer, struct ht_diff *diff)
 {
     const struct htl_file_header *a = &old_profile->start, *b = &new_profile->start;
-    struct comparing c = {.symbolizer = symbolizer};
+    struct comparing c = {.symbolizer = symbolizer,
+                          .not_listed = sum(difference(old_profile->quality.left_out_bytes, 0),
+                                            difference(new_profile->quality.left_out_bytes, 0))};
     *diff = (struct ht_diff){
         .old_profile = old_profile,
         .new_profile = new_profile,
@@ -518,6 +599,7 @@ void ht_diff_make(struct ht_profile *old_profile, struct ht_profile *new_profile
         pair->growth_blocks = difference(pair->blocks[NEW], pair->blocks[OLD]);
     }
     settle_fallback(&c);
+    settle_unlisted(&c);
     diff->moved_bytes = c.moved_bytes;
     show_controllers(&c, diff);
     forget(&c);

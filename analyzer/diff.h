@@ -12,7 +12,8 @@
  *
  * What is known by its immediate caller only (fallback) differs from run to run, with the moments
  * at which stacks became known. So where it shrank and call sites of the same caller grew, or the
- * other way round, the smaller of the two is no growth but has *moved*.
+ * other way round, the smaller of the two is no growth but has *moved*. So has what a file of a
+ * killed process did not list any more, as far as its controller did not grow by it.
  */
 #ifndef HEAPTALLY_ANALYZER_DIFF_H
 #define HEAPTALLY_ANALYZER_DIFF_H

@@ -156,7 +156,7 @@ void ht_diff_html(const struct ht_diff *diff, size_t width, FILE *out)
     put_fact(out, "growth", ht_diff_growth_text(diff));
     if (diff->moved_bytes > 0)
         put_fact(out, "moved",
-                 ht_format("%s between known and unknown callers: no growth",
+                 ht_format("%s between call sites and what is not known of them: no growth",
                            ht_counted(diff->moved_bytes, "byte")));
     put_fact(out, "in doubt", ht_diff_doubt_text(diff));
     fputs("</dl>\n", out);

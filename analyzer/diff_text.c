@@ -199,7 +199,7 @@ void ht_diff_text(const struct ht_diff *diff, size_t width, FILE *out)
     labelled(&page, "growth", ht_diff_growth_text(diff));
     if (diff->moved_bytes > 0)
         labelled(&page, "moved",
-                 ht_format("%s between known and unknown callers: no growth",
+                 ht_format("%s between call sites and what is not known of them: no growth",
                            ht_counted(diff->moved_bytes, "byte")));
     labelled(&page, "in doubt", ht_diff_doubt_text(diff));
     if (ht_diff_is_empty(diff))

@@ -51,6 +51,8 @@ char *ht_diff_verdict(const struct ht_diff *diff)
     bool grew = c->growth_bytes > 0;
     if (!grew)
         c = &diff->controllers[diff->controller_count - 1];
+    if (c->growth_bytes == 0)
+        return ht_format("nothing grew: only call sites of %s changed places", c->tag);
     uint64_t size = c->growth_bytes < 0 ? 0 - (uint64_t)c->growth_bytes : (uint64_t)c->growth_bytes;
     char *where = ht_diff_site_text(diff, &c->sites[grew ? 0 : c->site_count - 1]);
     char *text = grew ? ht_format("%s grew by %s: %s", c->tag, ht_counted(size, "byte"), where)

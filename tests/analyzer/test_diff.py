@@ -127,6 +127,22 @@ class Diff(driver.Case):
         new.tick(1, tags={1: dict(allocated=(700, 4))}, left_out=(1, 600))
         self.assertEqual(self.growth(old, new), {"t": [(600, 3, None)]})
 
+    def killed(self, total, listed, blocks=9):
+        """A process that was killed: a tag's figures, and those of the sites that were listed."""
+        f = htl.File().module(PLAN, "/a/libplan.so").tag(1, "t")
+        for i, (offset, _) in enumerate(listed, 1):
+            f.stack(i, [(PLAN, offset)]).site(i, i, 1)
+        return f.tick(1, tags={1: dict(allocated=(total, blocks))}, left_out=(1, 150),
+                      sites={i: dict(allocated=(size, 1)) for i, (_, size) in enumerate(listed, 1)})
+
+    def test_sites_that_one_file_lists(self):
+        """Each file lists other sites: what they hold in all says whether anything grew."""
+        old = self.killed(1000, [(16, 400), (32, 300), (48, 50)])
+        new = self.killed(1000, [(16, 400), (32, 250), (64, 200)])
+        self.assertEqual(self.growth(old, new), {})
+        planted = self.killed(6000, [(16, 400), (32, 250), (64, 200), (80, 5000)], blocks=10)
+        self.assertEqual(self.growth(old, planted), {"t": [(5000, 1, 80)]})
+
     # ---- fallback ----
 
     def test_fallback_that_moved(self):
