@@ -54,6 +54,13 @@ class NoAlloc(harness.TallyTest):
         self.expect_that("slow: allocations with their whole stack", share, share > 100,
                          "more than half of 200")
 
+    def test_a_single_violation(self):
+        """Once in the life of the process: its whole stack is known all the same."""
+        _, regions = self.regions("late")
+        site, = self.expect_region(regions, "late", 1, 56)
+        self.expect("late: its stack", names(site)[:4], ["log_line", "compute", "late", "main"])
+        self.expect("late: fallback, cut", (site["fallback"], site["cut"]), (False, False))
+
     def alerts(self, path):
         return [(a["tag"], a["state"], a["severity"]) for a in self.report(path)["alerts"]
                 if a["kind"] == "no_alloc"]

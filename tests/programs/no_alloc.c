@@ -3,6 +3,7 @@
  *
  *   counts    one region in and around scopes, by each kind of call; figures at the end are printed
  *   slowly    breaks a region from two places, 100 times each, at a pace at which stacks are learnt
+ *   late      breaks one region a single time, after a while in which all was well
  *   threads   8 threads break the same region, 1,000 times each
  *   signal    a handler allocates while the thread is in the region, and while it is not
  *   killed    breaks one region 10 times, waits for some ticks, and is killed
@@ -128,6 +129,17 @@ static NOINLINE void slowly(void)
     }
 }
 
+static NOINLINE void late(void)
+{
+    log_line(1);
+    sleep_ms(200);
+    HEAPTALLY_NO_ALLOC("late")
+    {
+        compute(1, 56);
+    }
+    sleep_ms(100);
+}
+
 static void *break_often(void *unused)
 {
     for (int i = 0; i < 1000; i++) {
@@ -190,6 +202,8 @@ int main(int argc, char **argv)
         adopt();
     } else if (strcmp(what, "slowly") == 0) {
         slowly();
+    } else if (strcmp(what, "late") == 0) {
+        late();
     } else if (strcmp(what, "threads") == 0) {
         threads();
     } else if (strcmp(what, "signal") == 0) {
