@@ -51,8 +51,17 @@ class FailOnLeak(harness.TallyTest):
     def begin(self, option, *argv, options=()):
         where = os.path.join(self.dir, f"{len(os.listdir(self.dir))}")
         os.mkdir(where)
-        return harness.start([harness.COMMAND, "run", option, "--interval", "20ms", *options, "--",
-                              *argv], where, self.env)
+        process = harness.start([harness.COMMAND, "run", option, "--interval", "20ms", *options,
+                                 "--", *argv], where, self.env)
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process):
+        """Of a test that failed before the program had ended: the signal is sent on to it."""
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            harness.finish(process, 20)
 
     def test_leaks(self):
         """(what it does, its own status): the status of the run, and what is said."""

@@ -46,6 +46,13 @@ class Run:
         env = test.environment({"OUTPUT": os.path.join(self.dir, "%e-%p.htl")})
         env.update(environment or {})
         self.process = harness.start(argv, self.dir, env, **keywords)
+        test.addCleanup(self.end)
+
+    def end(self):
+        """Of a test that failed before the program had ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def send(self, text):
         self.process.stdin.write(text.encode())
