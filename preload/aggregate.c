@@ -19,7 +19,7 @@ static uint32_t free_provisional_count;
 static uint32_t *folded; /* provisional ids that are handed out and resolved */
 static uint32_t folded_count;
 
-struct ht_site_view *ht_site_view(uint32_t site)
+static inline struct ht_site_view *view_of(uint32_t site)
 {
     unsigned range = 0;
     while (site - ht_total_ranges[range].base >= ht_total_ranges[range].size)
@@ -30,6 +30,11 @@ struct ht_site_view *ht_site_view(uint32_t site)
             return NULL;
     }
     return &views[range][site - ht_total_ranges[range].base];
+}
+
+struct ht_site_view *ht_site_view(uint32_t site)
+{
+    return view_of(site);
 }
 
 struct ht_tag_view *ht_tag_view(uint32_t tag)
@@ -59,7 +64,7 @@ bool ht_aggregate_begin(void)
 /* Takes a site into the list; NULL without memory, then it is tried again later. */
 static struct ht_site_view *use_site(uint32_t site)
 {
-    struct ht_site_view *view = ht_site_view(site);
+    struct ht_site_view *view = view_of(site);
     if (!view || view->used)
         return view;
     if (ht_sums.site_count == site_capacity) {
@@ -135,7 +140,7 @@ static void use_new_stack_sites(void)
         for (uint32_t i = 0; i < segment->size; i++) {
             if (!__atomic_load_n(&segment->slots[i], __ATOMIC_ACQUIRE))
                 continue;
-            struct ht_site_view *view = ht_site_view(segment->base + i);
+            struct ht_site_view *view = view_of(segment->base + i);
             if (view && !view->used && !use_stack_site(segment->base + i))
                 all = false;
         }
@@ -169,12 +174,12 @@ static void recycle_provisionals(void)
         return;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < folded_count; i++) {
-        struct ht_site_view *view = ht_site_view(folded[i]);
+        struct ht_site_view *view = view_of(folded[i]);
         const uint64_t *raw = view->raw, *spent = view->spent;
         bool gone = raw[HT_ALLOCATED_BLOCKS] != spent[HT_ALLOCATED_BLOCKS] &&
                     raw[HT_ALLOCATED_BLOCKS] == raw[HT_FREED_BLOCKS] &&
                     raw[HT_ALLOCATED_BYTES] == raw[HT_FREED_BYTES];
-        struct ht_site_view *target = ht_site_view(view->canonical);
+        struct ht_site_view *target = view_of(view->canonical);
         if (!gone || !target) {
             folded[kept++] = folded[i];
             continue;
@@ -204,28 +209,41 @@ unsigned ht_aggregate_discover(void)
 /* ---- one look -----------------------------------------------------------------------------------
  */
 
+/* Copies the cells of a thread that have a site; how many. Most threads use few of them, and the
+ * rest need not be fetched from their memory. */
+static unsigned copy_cells(const struct ht_thread *thread, struct ht_cell *copy)
+{
+    unsigned count = 0;
+    for (unsigned w = 0; w < HT_CELLS / 64; w++) {
+        uint64_t used = __atomic_load_n(&thread->used_cells[w], __ATOMIC_RELAXED);
+        for (; used; used &= used - 1, count++) {
+            const struct ht_cell *cell = &thread->cells[64 * w + (unsigned)__builtin_ctzll(used)];
+            for (unsigned f = 0; f < HT_FIGURES; f++)
+                copy[count].figures[f] = __atomic_load_n(&cell->figures[f], __ATOMIC_RELAXED);
+            copy[count].site = __atomic_load_n(&cell->site, __ATOMIC_RELAXED);
+        }
+    }
+    return count;
+}
+
 /* Adds the cells of a thread to `next` of their sites; false if it kept moving cells. */
 static bool add_cells(const struct ht_thread *thread)
 {
     static struct ht_cell copy[HT_CELLS];
+    unsigned count;
     for (int tries = 0;; tries++) {
         uint32_t before = __atomic_load_n(&thread->sequence, __ATOMIC_ACQUIRE);
-        for (unsigned i = 0; i < HT_CELLS; i++) {
-            const struct ht_cell *cell = &thread->cells[i];
-            for (unsigned f = 0; f < HT_FIGURES; f++)
-                copy[i].figures[f] = __atomic_load_n(&cell->figures[f], __ATOMIC_RELAXED);
-            copy[i].site = __atomic_load_n(&cell->site, __ATOMIC_RELAXED);
-        }
+        count = copy_cells(thread, copy);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (!(before & 1) && before == __atomic_load_n(&thread->sequence, __ATOMIC_RELAXED))
             break;
         if (tries == 100)
             return false;
     }
-    for (unsigned i = 0; i < HT_CELLS; i++) {
+    for (unsigned i = 0; i < count; i++) {
         if (copy[i].site == HT_NO_SITE)
             continue;
-        struct ht_site_view *view = ht_site_view(copy[i].site);
+        struct ht_site_view *view = view_of(copy[i].site);
         for (unsigned f = 0; view && f < HT_FIGURES; f++)
             view->next[f] += copy[i].figures[f];
     }
@@ -237,7 +255,7 @@ static unsigned try_look(void)
 {
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         uint32_t site = ht_sums.sites[i];
-        struct ht_site_view *view = ht_site_view(site);
+        struct ht_site_view *view = view_of(site);
         memset(view->next, 0, sizeof view->next);
         view->finished = __atomic_load_n(&ht_total(site)->finished, __ATOMIC_ACQUIRE);
     }
@@ -248,7 +266,7 @@ static unsigned try_look(void)
     unsigned moving = 0;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         uint32_t site = ht_sums.sites[i];
-        struct ht_site_view *view = ht_site_view(site);
+        struct ht_site_view *view = view_of(site);
         struct ht_total *total = ht_total(site);
         for (unsigned f = 0; f < HT_FIGURES; f++)
             view->next[f] += __atomic_load_n(&total->figures[f], __ATOMIC_RELAXED);
@@ -280,10 +298,10 @@ static void add_figures(struct htl_figures *sum, const struct htl_figures *figur
 static void sum_sites(void)
 {
     for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        memset(&ht_site_view(ht_sums.sites[i])->now, 0, sizeof(struct htl_figures));
+        memset(&view_of(ht_sums.sites[i])->now, 0, sizeof(struct htl_figures));
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
-        add_to(&ht_site_view(view->canonical)->now, view->raw, view->spent);
+        struct ht_site_view *view = view_of(ht_sums.sites[i]);
+        add_to(&view_of(view->canonical)->now, view->raw, view->spent);
     }
 }
 
@@ -294,24 +312,44 @@ static void add_forbidden(struct ht_tag_view *region, uint32_t site,
     region->forbidden_blocks += view->now.allocated_blocks;
     region->forbidden_bytes += view->now.allocated_bytes;
     const struct ht_site_view *most =
-        region->forbidden_site ? ht_site_view(region->forbidden_site) : NULL;
+        region->forbidden_site ? view_of(region->forbidden_site) : NULL;
     if (!most || (most->fallback && !view->fallback) ||
         (most->fallback == view->fallback &&
          most->now.allocated_blocks < view->now.allocated_blocks))
         region->forbidden_site = site;
 }
 
+/* The ids that the table of tags has given out, and 0: the others need not be gone through. */
+static uint16_t known_tags[HT_TAGS];
+static uint32_t known_tag_count;
+
+/* An entry is ready before it is counted: none that is counted is missed. */
+static void list_tags(void)
+{
+    static uint32_t seen;
+    uint32_t count = ht_tag_count();
+    if (known_tag_count && count == seen)
+        return;
+    seen = count;
+    known_tag_count = 0;
+    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
+        if (tag == 0 || ht_tag(tag))
+            known_tags[known_tag_count++] = (uint16_t)tag;
+}
+
 static void sum_tags(void)
 {
     memset(&ht_sums.total, 0, sizeof ht_sums.total);
     memset(&ht_sums.fallback, 0, sizeof ht_sums.fallback);
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
-        memset(&tag_views[tag].now, 0, sizeof tag_views[tag].now);
-        tag_views[tag].constructed = 0;
-        tag_views[tag].forbidden_blocks = tag_views[tag].forbidden_bytes = 0;
+    list_tags();
+    for (uint32_t i = 0; i < known_tag_count; i++) {
+        struct ht_tag_view *view = &tag_views[known_tags[i]];
+        memset(&view->now, 0, sizeof view->now);
+        view->constructed = 0;
+        view->forbidden_blocks = view->forbidden_bytes = 0;
     }
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        const struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        const struct ht_site_view *view = view_of(ht_sums.sites[i]);
         /* A provisional id that stands for itself was just handed out: it counts once resolved. */
         if (view->canonical != ht_sums.sites[i] || ht_site_is_provisional(ht_sums.sites[i]))
             continue;
@@ -323,7 +361,8 @@ static void sum_tags(void)
         if (view->fallback)
             add_figures(&ht_sums.fallback, &view->now);
     }
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
+    for (uint32_t i = 0; i < known_tag_count; i++) {
+        uint32_t tag = known_tags[i];
         struct ht_tag_view *view = &tag_views[tag];
         uint64_t live = ht_live_bytes(&view->now);
         if (live > view->peak_bytes)
@@ -348,11 +387,13 @@ static void keep_lowest(enum ht_look why)
 {
     bool only_first = why == HT_LOOK_TICK;
     lower(&ht_sums.low_bytes, &ht_sums.total, only_first);
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
-        if (tag_views[tag].used)
-            lower(&tag_views[tag].low_bytes, &tag_views[tag].now, only_first);
+    for (uint32_t i = 0; i < known_tag_count; i++) {
+        struct ht_tag_view *view = &tag_views[known_tags[i]];
+        if (view->used)
+            lower(&view->low_bytes, &view->now, only_first);
+    }
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        struct ht_site_view *view = view_of(ht_sums.sites[i]);
         lower(&view->low_bytes, &view->now, only_first);
     }
 }
@@ -372,7 +413,7 @@ void ht_aggregate_tick_done(void)
     for (uint32_t tag = 0; tag < HT_TAGS; tag++)
         tag_views[tag].low_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        ht_site_view(ht_sums.sites[i])->low_bytes = UINT64_MAX;
+        view_of(ht_sums.sites[i])->low_bytes = UINT64_MAX;
 }
 
 uint64_t ht_tag_instantiations(uint32_t tag)

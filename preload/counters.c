@@ -56,6 +56,9 @@ void ht_cell_evict(struct ht_thread *thread, struct ht_cell *cell, uint32_t site
     sequence_step(thread);
     move_to_totals(cell);
     __atomic_store_n(&cell->site, site, __ATOMIC_RELAXED);
+    size_t i = (size_t)(cell - thread->cells);
+    uint64_t *used = &thread->used_cells[i / 64];
+    __atomic_store_n(used, *used | UINT64_C(1) << i % 64, __ATOMIC_RELAXED);
     sequence_step(thread);
 }
 
@@ -66,6 +69,8 @@ void ht_cells_evict_all(struct ht_thread *thread)
         move_to_totals(&thread->cells[i]);
         __atomic_store_n(&thread->cells[i].site, HT_NO_SITE, __ATOMIC_RELAXED);
     }
+    for (unsigned i = 0; i < HT_CELLS / 64; i++)
+        __atomic_store_n(&thread->used_cells[i], 0, __ATOMIC_RELAXED);
     sequence_step(thread);
 }
 

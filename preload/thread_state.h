@@ -86,6 +86,7 @@ struct ht_thread {
     uint64_t scratch_values[HT_SCRATCH_WORDS + 4];
     uint16_t scratch_distances[HT_SCRATCH_WORDS + 4];
 
+    uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
     struct ht_cell cells[HT_CELLS];
 } __attribute__((aligned(16))); /* the memo follows and is read 16 bytes at a time */
 

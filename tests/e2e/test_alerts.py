@@ -197,6 +197,31 @@ class Alerts(harness.TallyTest):
         self.expect("started, stopped, started: leaks",
                     [c["tag"] for c in report["controllers"] if c["verdict"] == "leak"], [])
 
+    def monitor_ns(self, pid):
+        """What the monitor thread has had of a core."""
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as comm:
+                if comm.read().strip() == "heaptally":
+                    with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as figures:
+                        return int(figures.read().split()[0])
+        raise AssertionError("there is no monitor thread")
+
+    def test_cost_of_the_monitor(self):
+        """100 threads, 1,024 call sites that all change, ticks of a second. Other work on the
+        machine empties the caches: then it says nothing."""
+        load = os.getloadavg()[0]
+        if load > 1:
+            self.skipTest(f"the machine is busy (load {load:.1f}): the share would not be ours")
+        process = harness.start([harness.program("steady_load"), "14"], self.dir,
+                                self.environment({"INTERVAL": "1s"}))
+        time.sleep(5)
+        before, began = self.monitor_ns(process.pid), time.monotonic()
+        time.sleep(6)
+        spent, passed = self.monitor_ns(process.pid) - before, time.monotonic() - began
+        harness.finish(process, 60)
+        share = spent / passed / 1e7
+        self.expect_that("monitor: share of a core", f"{share:.3f} %", share <= 0.2, "0.2 % at most")
+
 
 if __name__ == "__main__":
     harness.main()
