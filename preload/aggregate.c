@@ -209,43 +209,49 @@ unsigned ht_aggregate_discover(void)
 /* ---- one look -----------------------------------------------------------------------------------
  */
 
-/* Copies the cells of a thread that have a site; how many. Most threads use few of them, and the
- * rest need not be fetched from their memory. */
-static unsigned copy_cells(const struct ht_thread *thread, struct ht_cell *copy)
+/* What a thread had in its cells at one moment. */
+struct cell_copy {
+    struct ht_cell cells[HT_CELLS];
+    uint32_t sites[HT_CELLS];
+    unsigned count;
+};
+
+/* Copies the cells of a thread that have a site. Most threads use few of them, and the rest need
+ * not be fetched from their memory. */
+static void copy_cells(const struct ht_thread *thread, struct cell_copy *copy)
 {
-    unsigned count = 0;
+    copy->count = 0;
     for (unsigned w = 0; w < HT_CELLS / 64; w++) {
         uint64_t used = __atomic_load_n(&thread->used_cells[w], __ATOMIC_RELAXED);
-        for (; used; used &= used - 1, count++) {
-            const struct ht_cell *cell = &thread->cells[64 * w + (unsigned)__builtin_ctzll(used)];
+        for (; used; used &= used - 1, copy->count++) {
+            unsigned i = 64 * w + (unsigned)__builtin_ctzll(used);
             for (unsigned f = 0; f < HT_FIGURES; f++)
-                copy[count].figures[f] = __atomic_load_n(&cell->figures[f], __ATOMIC_RELAXED);
-            copy[count].site = __atomic_load_n(&cell->site, __ATOMIC_RELAXED);
+                copy->cells[copy->count].figures[f] =
+                    __atomic_load_n(&thread->cells[i].figures[f], __ATOMIC_RELAXED);
+            copy->sites[copy->count] = __atomic_load_n(&thread->cell_sites[i], __ATOMIC_RELAXED);
         }
     }
-    return count;
 }
 
 /* Adds the cells of a thread to `next` of their sites; false if it kept moving cells. */
 static bool add_cells(const struct ht_thread *thread)
 {
-    static struct ht_cell copy[HT_CELLS];
-    unsigned count;
+    static struct cell_copy copy;
     for (int tries = 0;; tries++) {
         uint32_t before = __atomic_load_n(&thread->sequence, __ATOMIC_ACQUIRE);
-        count = copy_cells(thread, copy);
+        copy_cells(thread, &copy);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (!(before & 1) && before == __atomic_load_n(&thread->sequence, __ATOMIC_RELAXED))
             break;
         if (tries == 100)
             return false;
     }
-    for (unsigned i = 0; i < count; i++) {
-        if (copy[i].site == HT_NO_SITE)
+    for (unsigned i = 0; i < copy.count; i++) {
+        if (copy.sites[i] == HT_NO_SITE)
             continue;
-        struct ht_site_view *view = view_of(copy[i].site);
+        struct ht_site_view *view = view_of(copy.sites[i]);
         for (unsigned f = 0; view && f < HT_FIGURES; f++)
-            view->next[f] += copy[i].figures[f];
+            view->next[f] += copy.cells[i].figures[f];
     }
     return true;
 }

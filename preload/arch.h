@@ -34,8 +34,9 @@ typedef const uintptr_t *ht_entry;
 
 #define HT_ENTRY() ((ht_entry)__builtin_frame_address(0))
 
-/* The caller's frame pointer register, the address to which the entry point returns, and the
- * caller's stack pointer once it has returned (the entry point's CFA). */
+/* The caller's frame pointer register (the first word of the record), the address to which the
+ * entry point returns, and the caller's stack pointer once it has returned (the entry point's CFA).
+ */
 static inline uintptr_t ht_entry_fp(ht_entry entry)
 {
     return entry[0];
@@ -63,26 +64,31 @@ static inline void ht_add_owned(uint64_t *counter, uint64_t value)
 }
 
 /*
- * Whether stack[distances[i]] == values[i] for all i < count. `count` is a multiple of 4, `values`
- * stands at a multiple of 16. All words are read, in any order.
+ * Whether stack[distances[i]] == values[i] for all i of a list whose `count` is a multiple of 4 and
+ * not 0; `values` stands at a multiple of 16, and the distances follow the values. `bytes` is what
+ * the distances take, 2 * count: one number that runs up to 0 leads through both. All words are
+ * read, in any order.
  */
-static inline __attribute__((always_inline)) bool ht_words_equal(const uint64_t *stack,
-                                                                 const uint16_t *distances,
-                                                                 const uint64_t *values,
-                                                                 uint32_t count)
+static inline __attribute__((always_inline)) bool
+ht_words_equal(const uint64_t *stack, const uint64_t *values, uintptr_t bytes)
 {
+    const char *values_end = (const char *)values + 4 * bytes, *distances_end = values_end + bytes;
     __m128i differ = _mm_setzero_si128();
-    for (const uint64_t *end = values + count; values < end; values += 4, distances += 4) {
+    intptr_t at = -(intptr_t)bytes;
+    do {
+        const uint16_t *distances = (const uint16_t *)(distances_end + at);
+        const __m128i *value = (const __m128i *)(values_end + 4 * at);
         __m128i low =
             _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)(stack + distances[0])),
                                           (const double *)(stack + distances[1])));
         __m128i high =
             _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)(stack + distances[2])),
                                           (const double *)(stack + distances[3])));
-        low = _mm_xor_si128(low, ((const __m128i *)values)[0]);
-        high = _mm_xor_si128(high, ((const __m128i *)values)[1]);
+        low = _mm_xor_si128(low, value[0]);
+        high = _mm_xor_si128(high, value[1]);
         differ = _mm_or_si128(differ, _mm_or_si128(low, high));
-    }
+        at += 8;
+    } while (at);
     return _mm_movemask_epi8(_mm_cmpeq_epi8(differ, _mm_setzero_si128())) == 0xffff;
 }
 

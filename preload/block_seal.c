@@ -17,7 +17,7 @@ static void note_large(size_t usable)
         ;
 }
 
-void ht_seal_write(void *p, size_t size, uint32_t site)
+void *ht_seal_write(void *p, size_t size, uint32_t site)
 {
     size_t usable = ht_block_usable(p), slack = usable - size;
     uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
@@ -28,6 +28,7 @@ void ht_seal_write(void *p, size_t size, uint32_t site)
     if (usable > 65536)
         note_large(usable);
     *seal = ht_seal_make(p, site, slack);
+    return p;
 }
 
 /* What a seal says if its content is `content`; false if that cannot be. */
@@ -56,11 +57,11 @@ enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
         return HT_SEAL_FOREIGN;
     uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
     uint32_t content = (uint32_t)*seal, check = (uint32_t)(*seal >> 32);
-    if (check == ht_seal_check(p, content))
+    if (*seal == ht_seal_make(p, content & HT_SITE_MASK, content >> HT_SITE_BITS))
         return interpret(content, seal, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
     /* Only the upper half may be whole: what it says must make sense, since any word says
      * something. */
-    uint32_t true_content = ht_seal_content(p, check);
+    uint32_t true_content = (check ^ (uint32_t)(ht_seal_address(p) >> 32)) * HT_SEAL_INVERSE;
     bool small_slack = true_content >> HT_SITE_BITS <= HT_LIKELY_SLACK;
     bool byte_whole = (content ^ true_content) >> 24 == 0;
     if (!small_slack || (is_common(check) && !byte_whole))

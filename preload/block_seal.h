@@ -8,8 +8,10 @@
  *
  *   bits  0..19  site id
  *        20..31  slack = usable - size; SLACK_ESCAPE: the size stands in the word before the seal
- *        32..63  bits 0..31 again, exclusive-or a hash of the address, multiplied by an odd number:
- *                one byte of it that is overwritten leaves no bit of what it says as it was
+ *        32..63  bits 0..31 times an odd number (modulo 2^32), exclusive-or bits 4..35 of the
+ *                address: whatever is written over its first byte changes all that it says. Where
+ *                the slack is SLACK_ESCAPE it is another odd number, so that the shortest way need
+ *                not ask
  *
  * A pointer without a valid seal was never ours (foreign). A program that writes a little past the
  * end of a block hits the low bytes first: then the upper half still tells, with the address, what
@@ -47,30 +49,30 @@ struct ht_block {
     uint32_t site;
 };
 
-#define HT_SEAL_FACTOR  0x9E3779B1u
-#define HT_SEAL_INVERSE 0x0E8B2F51u
+#define HT_SEAL_FACTOR   0x9E3779B1u
+#define HT_SEAL_INVERSE  0x0E8B2F51u
+#define HT_ESCAPE_FACTOR 0x85EBCA6Bu
 _Static_assert(HT_SEAL_FACTOR *HT_SEAL_INVERSE == 1u, "modulo 2^32");
 
-static inline uint32_t ht_seal_hash(const void *p)
+/* What the address gives to a seal: its bits 4..35 in the upper half. Blocks of glibc's stand at
+ * multiples of 16, so that shifting alone leaves nothing in the lower half. */
+static inline uint64_t ht_seal_address(const void *p)
 {
-    return (uint32_t)((uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 32);
+    return (uint64_t)(uintptr_t)p << 28;
 }
 
-/* The upper half of the seal of a block at `p` with this content, and the way back. */
-static inline uint32_t ht_seal_check(const void *p, uint32_t content)
+/* Content in the lower half, content times `factor` in the upper: one multiplication. */
+static inline uint64_t ht_seal_spread(uint32_t content, uint32_t factor)
 {
-    return (ht_seal_hash(p) ^ content) * HT_SEAL_FACTOR;
+    return content * ((uint64_t)factor << 32 | 1);
 }
 
-static inline uint32_t ht_seal_content(const void *p, uint32_t check)
-{
-    return check * HT_SEAL_INVERSE ^ ht_seal_hash(p);
-}
-
+/* The seal of a block at `p`, whatever multiple it stands at. */
 static inline uint64_t ht_seal_make(const void *p, uint32_t site, size_t slack)
 {
     uint32_t content = site | (uint32_t)slack << HT_SITE_BITS;
-    return content | (uint64_t)ht_seal_check(p, content) << 32;
+    uint32_t factor = slack == HT_SLACK_ESCAPE ? HT_ESCAPE_FACTOR : HT_SEAL_FACTOR;
+    return ht_seal_spread(content, factor) ^ (ht_seal_address(p) & ~(uint64_t)UINT32_MAX);
 }
 
 /* Whether a block is of heaptally's own memory: its heap or the bootstrap arena. */
@@ -103,18 +105,21 @@ static inline size_t ht_seal_padded(size_t size)
     return size > PTRDIFF_MAX - more ? size : size + more;
 }
 
-/* Seals the block at `p`, for which the allocator was asked ht_seal_padded(size) bytes. */
-void ht_seal_write(void *p, size_t size, uint32_t site);
+/* Seals the block at `p`, for which the allocator was asked ht_seal_padded(size) bytes. Returns
+ * `p`.
+ */
+void *ht_seal_write(void *p, size_t size, uint32_t site);
 
 /* The same by the shortest way, for a size up to HT_SEAL_SMALL and with glibc beneath. */
-static inline void ht_seal_write_fast(void *p, size_t size, uint32_t site)
+static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
 {
     size_t word = ((const size_t *)p)[-1], to_seal = (word & ~(size_t)7) - 16;
     size_t slack = to_seal + HT_SEAL_SIZE - size;
     if (__builtin_expect((word & 2) || slack >= HT_SLACK_ESCAPE, 0))
-        ht_seal_write(p, size, site);
-    else
-        *(uint64_t *)((char *)p + to_seal) = ht_seal_make(p, site, slack);
+        return ht_seal_write(p, size, site);
+    *(uint64_t *)((char *)p + to_seal) =
+        ht_seal_spread(site | (uint32_t)slack << HT_SITE_BITS, HT_SEAL_FACTOR) ^ ht_seal_address(p);
+    return p;
 }
 
 /* Reads the seal of any pointer that the program hands in as a block. The outputs are valid unless
@@ -128,13 +133,13 @@ static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
     if (__builtin_expect((word & 2) || to_seal > HT_SEAL_SMALL, 0))
         return false;
     uint64_t *seal = (uint64_t *)((char *)p + to_seal);
-    uint32_t content = (uint32_t)*seal, slack = content >> HT_SITE_BITS;
-    if (__builtin_expect(
-            (uint32_t)(*seal >> 32) != ht_seal_check(p, content) || slack == HT_SLACK_ESCAPE, 0))
+    uint64_t said = *seal ^ ht_seal_address(p);
+    uint32_t content = (uint32_t)said;
+    if (__builtin_expect(said != ht_seal_spread(content, HT_SEAL_FACTOR), 0))
         return false;
     block->seal = seal;
     block->site = content & HT_SITE_MASK;
-    block->size = to_seal + HT_SEAL_SIZE - slack;
+    block->size = to_seal + HT_SEAL_SIZE - (content >> HT_SITE_BITS);
     return true;
 }
 

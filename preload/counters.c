@@ -31,12 +31,12 @@ static void add(uint64_t *figure, uint64_t value)
         __atomic_fetch_add(figure, value, __ATOMIC_RELAXED);
 }
 
-/* Moves the figures of a cell to the totals; the cell keeps its site. */
-static void move_to_totals(struct ht_cell *cell)
+/* Moves the figures of a cell to the totals of its site, which it keeps. */
+static void move_to_totals(struct ht_cell *cell, uint32_t site)
 {
-    if (cell->site == HT_NO_SITE)
+    if (site == HT_NO_SITE)
         return;
-    struct ht_total *total = ht_total(cell->site);
+    struct ht_total *total = ht_total(site);
     __atomic_fetch_add(&total->started, 1, __ATOMIC_ACQ_REL);
     for (unsigned i = 0; i < HT_FIGURES; i++) {
         add(&total->figures[i], cell->figures[i]);
@@ -51,14 +51,14 @@ static void sequence_step(struct ht_thread *thread)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-void ht_cell_evict(struct ht_thread *thread, struct ht_cell *cell, uint32_t site)
+void ht_cell_evict(struct ht_thread *thread, uint32_t site)
 {
+    uint32_t cell = ht_cell_of(site);
     sequence_step(thread);
-    move_to_totals(cell);
-    __atomic_store_n(&cell->site, site, __ATOMIC_RELAXED);
-    size_t i = (size_t)(cell - thread->cells);
-    uint64_t *used = &thread->used_cells[i / 64];
-    __atomic_store_n(used, *used | UINT64_C(1) << i % 64, __ATOMIC_RELAXED);
+    move_to_totals(&thread->cells[cell], thread->cell_sites[cell]);
+    __atomic_store_n(&thread->cell_sites[cell], site, __ATOMIC_RELAXED);
+    uint64_t *used = &thread->used_cells[cell / 64];
+    __atomic_store_n(used, *used | UINT64_C(1) << cell % 64, __ATOMIC_RELAXED);
     sequence_step(thread);
 }
 
@@ -66,8 +66,8 @@ void ht_cells_evict_all(struct ht_thread *thread)
 {
     sequence_step(thread);
     for (unsigned i = 0; i < HT_CELLS; i++) {
-        move_to_totals(&thread->cells[i]);
-        __atomic_store_n(&thread->cells[i].site, HT_NO_SITE, __ATOMIC_RELAXED);
+        move_to_totals(&thread->cells[i], thread->cell_sites[i]);
+        __atomic_store_n(&thread->cell_sites[i], HT_NO_SITE, __ATOMIC_RELAXED);
     }
     for (unsigned i = 0; i < HT_CELLS / 64; i++)
         __atomic_store_n(&thread->used_cells[i], 0, __ATOMIC_RELAXED);

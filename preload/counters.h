@@ -55,8 +55,15 @@ static inline struct ht_total *ht_total(uint32_t site)
     return &range->totals[site - range->base];
 }
 
-/* Moves what `cell` holds to the totals and gives it to `site`. The thread must be HT_COUNTING. */
-void ht_cell_evict(struct ht_thread *thread, struct ht_cell *cell, uint32_t site);
+/* The cell in which a thread counts a site, if it is the site's. */
+static inline uint32_t ht_cell_of(uint32_t site)
+{
+    return site & (HT_CELLS - 1);
+}
+
+/* Moves what the cell of `site` holds to the totals and gives it to `site`. The thread must be
+ * HT_COUNTING. */
+void ht_cell_evict(struct ht_thread *thread, uint32_t site);
 
 /* Moves all cells of a thread that no longer runs to the totals. */
 void ht_cells_evict_all(struct ht_thread *thread);
@@ -68,11 +75,11 @@ void ht_totals_settle(void);
 static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_figure bytes_figure,
                             uint64_t bytes)
 {
-    struct ht_cell *cell = &thread->cells[site & (HT_CELLS - 1)];
-    if (__builtin_expect(cell->site != site, 0))
-        ht_cell_evict(thread, cell, site);
-    ht_add_owned(&cell->figures[bytes_figure], bytes);
-    ht_add_owned(&cell->figures[bytes_figure + 1], 1);
+    uint32_t cell = ht_cell_of(site);
+    if (__builtin_expect(thread->cell_sites[cell] != site, 0))
+        ht_cell_evict(thread, site);
+    ht_add_owned(&thread->cells[cell].figures[bytes_figure], bytes);
+    ht_add_owned(&thread->cells[cell].figures[bytes_figure + 1], 1);
 }
 
 /* The same in the shared totals, for a caller that may not touch the thread's cells. */

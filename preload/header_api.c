@@ -33,7 +33,8 @@ EXPORT uint32_t heaptally_v1_enter(uint32_t tag)
     if (!thread)
         return 0;
     uint32_t previous = thread->tag;
-    thread->tag = ht_scope_with_owner(previous, tag < HT_TAGS ? ht_scope_owner(tag) : 0);
+    ht_thread_set_tag(thread,
+                      ht_scope_with_owner(previous, tag < HT_TAGS ? ht_scope_owner(tag) : 0));
     return previous;
 }
 
@@ -42,7 +43,7 @@ EXPORT void heaptally_v1_leave(uint32_t previous)
 {
     struct ht_thread *thread = own_state();
     if (thread)
-        thread->tag = previous < HT_TAGS ? previous : 0;
+        ht_thread_set_tag(thread, previous < HT_TAGS ? previous : 0);
 }
 
 EXPORT uint32_t heaptally_v1_no_alloc_enter(uint32_t region);
@@ -52,7 +53,8 @@ EXPORT uint32_t heaptally_v1_no_alloc_enter(uint32_t region)
     if (!thread)
         return 0;
     uint32_t previous = thread->tag;
-    thread->tag = ht_scope_intern(ht_scope_owner(previous), region < HT_TAGS ? region : 0);
+    ht_thread_set_tag(thread,
+                      ht_scope_intern(ht_scope_owner(previous), region < HT_TAGS ? region : 0));
     return previous;
 }
 

@@ -19,12 +19,6 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Whether the calling thread takes the common path. */
-static inline bool ready(const struct ht_thread *thread)
-{
-    return LIKELY((thread->busy | ht_slow) == 0);
-}
-
 /* ---- the cold side of allocating ----------------------------------------------------------------
  */
 
@@ -94,21 +88,18 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
 static inline __attribute__((always_inline)) void *allocate(enum how how, size_t alignment,
                                                             size_t size, ht_entry entry)
 {
+    struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     void *p;
-    if (LIKELY(ready(ht_self) && size <= HT_SEAL_SMALL))
-        site = ht_track_coming(ht_self, size, entry);
+    if (LIKELY(size < ht_short_way_below && !thread->busy))
+        site = ht_track_coming(thread, size, entry);
     if (UNLIKELY(site == HT_NO_SITE)) {
         p = allocate_cold(how, alignment, size, size, entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;
     }
     p = ask(how, alignment, size + HT_SEAL_SIZE);
-    if (LIKELY(p))
-        ht_seal_write_fast(p, size, site);
-    else
-        ht_track_failed(site, size);
-    return p;
+    return LIKELY(p) ? ht_seal_write_fast(p, size, site) : ht_track_failed(site, size);
 }
 
 /* ---- freeing ------------------------------------------------------------------------------------
@@ -143,7 +134,7 @@ static inline __attribute__((always_inline)) void release(void *p)
     __builtin_prefetch((char *)p + 64, 1);
     __builtin_prefetch((char *)p + 128, 1);
     __builtin_prefetch((char *)p + 192, 1);
-    if (UNLIKELY(!ready(thread)) || UNLIKELY(!ht_track_freed_fast(thread, p)))
+    if (UNLIKELY(thread->busy | ht_slow) || UNLIKELY(!ht_track_freed_fast(thread, p)))
         release_cold(p);
     else
         ht_real.free(p);

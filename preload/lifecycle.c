@@ -41,7 +41,7 @@ static bool stopped;            /* by request; written by the holder of the gate
 static void sleep_for_good(void)
 {
     __atomic_store_n(&for_good, true, __ATOMIC_RELAXED);
-    __atomic_fetch_or(&ht_slow, HT_SLOW_DORMANT, __ATOMIC_RELAXED);
+    ht_slow_add(HT_SLOW_DORMANT);
 }
 
 bool ht_is_dormant(void)
@@ -71,7 +71,7 @@ bool ht_boot(void)
         ht_say("no memory for its tables; the program goes on unwatched");
     }
     if (!ht_real.chunk_layout_known)
-        ht_slow |= HT_SLOW_ALLOCATOR;
+        ht_slow_add(HT_SLOW_ALLOCATOR);
     stage = BOOTED;
     return true;
 }
@@ -122,7 +122,7 @@ static uint64_t coarse_now(void)
 static void begin_probation(void)
 {
     probation_ends = coarse_now() + ht_settings.value[HT_OPT_INTERVAL];
-    ht_slow |= HT_SLOW_PROBATION;
+    ht_slow_add(HT_SLOW_PROBATION);
 }
 
 void ht_probation(void)
@@ -130,8 +130,7 @@ void ht_probation(void)
     if (coarse_now() < probation_ends)
         return;
     int saved = errno;
-    uint32_t before = __atomic_fetch_and(&ht_slow, ~HT_SLOW_PROBATION, __ATOMIC_ACQ_REL);
-    if ((before & HT_SLOW_PROBATION) && !ht_is_dormant())
+    if (ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
         ht_monitor_start();
     errno = saved;
 }
@@ -142,7 +141,7 @@ void ht_probation(void)
 static void begin_stopped(void)
 {
     stopped = true;
-    __atomic_fetch_or(&ht_slow, HT_SLOW_DORMANT, __ATOMIC_RELAXED);
+    ht_slow_add(HT_SLOW_DORMANT);
     ht_monitor_stop_counting();
 }
 
@@ -158,7 +157,7 @@ int ht_watch_set(bool on)
     if (on && stopped) {
         ht_monitor_start_counting(); /* the baseline, before anything new is counted */
         stopped = false;
-        __atomic_fetch_and(&ht_slow, ~HT_SLOW_DORMANT, __ATOMIC_RELEASE);
+        ht_slow_remove(HT_SLOW_DORMANT);
     } else if (!on && !stopped) {
         begin_stopped();
     }

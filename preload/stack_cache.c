@@ -16,18 +16,22 @@ void ht_memo_next_generation(void)
                      __ATOMIC_RELEASE);
 }
 
-bool ht_memo_holds_in_order(const uint64_t *record, uintptr_t sp, uintptr_t fp)
+/* Nothing is known of what is mapped beyond the first word that differs. */
+static bool words_equal_in_order(const uint64_t *stack, const uint64_t *values, uint64_t count)
 {
-    uint64_t c = record[2];
-    uint32_t count = (uint32_t)(c >> 32) & 0xffff;
-    const uint64_t *values = record + HT_MEMO_HEADER, *stack = (const uint64_t *)sp;
     const uint16_t *distances = (const uint16_t *)(values + count);
-    if ((c & HT_MEMO_FP) && record[3] != fp)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint64_t i = 0; i < count; i++)
         if (stack[distances[i]] != values[i])
             return false;
     return true;
+}
+
+uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
+{
+    const uint64_t *record = ht_memo_record(thread, entry, (uint64_t)tag << HT_ADDRESS_BITS);
+    return record && words_equal_in_order(entry, record + HT_MEMO_HEADER, record[3])
+               ? (uint32_t)record[2]
+               : HT_NO_SITE;
 }
 
 /* On a stack whose extent is unknown a frame is not believed to be larger than this. */
@@ -36,13 +40,12 @@ bool ht_memo_holds_in_order(const uint64_t *record, uintptr_t sp, uintptr_t fp)
 /* A memo record in the making; its words gather in the thread's scratch space. */
 struct memo {
     struct ht_thread *thread;
-    uint64_t mark;    /* ht_memo_mark when the walk began */
-    uintptr_t sp;     /* at entry */
-    uintptr_t fp;     /* at entry */
+    uint64_t mark; /* ht_memo_mark when the walk began */
+    ht_entry entry;
     uintptr_t limit;  /* addresses from here on are not read */
     unsigned words;   /* so far */
     bool known_stack; /* all up to the limit stays mapped as long as the thread lives */
-    bool uses_fp;     /* the frame pointer at entry matters */
+    bool uses_fp;     /* the frame pointer at entry is among the words */
     bool fits;        /* every word could be written down */
     uintptr_t
         fp_from; /* where the walk's frame pointer was restored from, 0: it is that at entry */
@@ -56,8 +59,7 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
     *memo = (struct memo){
         .thread = thread,
         .mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE),
-        .sp = sp,
-        .fp = ht_entry_fp(entry),
+        .entry = entry,
         .limit = known ? thread->stack_high : sp + MAX_UNKNOWN_REACH,
         .known_stack = known,
         .fits = true,
@@ -67,8 +69,8 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
 static void memo_word(void *context, uintptr_t address, uintptr_t word)
 {
     struct memo *memo = context;
-    uintptr_t distance = (address - memo->sp) / 8;
-    if (distance > 0x7fff || address < memo->sp || address % 8 || word >> HT_ADDRESS_BITS ||
+    uintptr_t start = (uintptr_t)memo->entry, distance = (address - start) / 8;
+    if (distance > 0x7fff || address < start || address % 8 || word >> HT_ADDRESS_BITS ||
         memo->words == HT_SCRATCH_WORDS) {
         memo->fits = false;
         return;
@@ -82,8 +84,9 @@ static void memo_fp_used(void *context)
     struct memo *memo = context;
     if (memo->fp_from)
         memo_word(memo, memo->fp_from, memo->fp_value);
-    else
-        memo->uses_fp = true;
+    else if (!memo->uses_fp)
+        memo_word(memo, (uintptr_t)memo->entry, ht_entry_fp(memo->entry));
+    memo->uses_fp |= !memo->fp_from;
 }
 
 static void memo_fp_moved(void *context, uintptr_t address, uintptr_t value)
@@ -96,7 +99,7 @@ static void memo_fp_moved(void *context, uintptr_t address, uintptr_t value)
 static bool memo_read(void *context, uintptr_t address, uintptr_t *word)
 {
     struct memo *memo = context;
-    if (address < memo->sp || address + sizeof *word > memo->limit || address % 8)
+    if (address < ht_entry_sp(memo->entry) || address + sizeof *word > memo->limit || address % 8)
         return false;
     *word = *(const uintptr_t *)address;
     return true;
@@ -123,30 +126,32 @@ static unsigned constant_words(const struct memo *memo, uintptr_t outermost_pc)
 }
 
 /* Writes the record, front first, and makes it findable. */
-static void memo_end(struct memo *memo, uint32_t site, ht_entry entry, uint32_t tag,
-                     uintptr_t outermost_pc)
+static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t outermost_pc)
 {
     struct ht_thread *thread = memo->thread;
-    unsigned words = memo->words;
-    words -= constant_words(memo, outermost_pc);
-    if (!memo->fits || (memo->uses_fp && memo->fp >> HT_ADDRESS_BITS))
+    unsigned words = memo->words - constant_words(memo, outermost_pc);
+    if (!memo->fits)
         return;
+    if (words == 0) { /* cut at once: the return address, so that there is something to compare */
+        thread->scratch_values[0] = ht_entry_pc(memo->entry);
+        thread->scratch_distances[words++] = 1;
+    }
     for (; words % 4; words++) {
         thread->scratch_values[words] = thread->scratch_values[words - 1];
         thread->scratch_distances[words] = thread->scratch_distances[words - 1];
     }
-    unsigned length = (HT_MEMO_HEADER + words + words / 4 + 1) & ~1u; /* values stay at 16s */
+    unsigned length = (HT_MEMO_HEADER + words + words / 4 + 1) & ~1u; /* records stay at 16s */
     if (thread->memo_words - thread->memo_next < length)
         thread->memo_next = 0;
     uint64_t *record = thread->memo + thread->memo_next;
-    record[0] = memo->mark | ht_entry_pc(entry);
-    record[1] = ht_memo_b(memo->sp, tag);
-    record[2] = (memo->uses_fp ? HT_MEMO_FP : 0) | (memo->known_stack ? 0 : HT_MEMO_IN_ORDER) |
-                (uint64_t)words << 32 | site;
-    record[3] = memo->uses_fp ? memo->fp : 0;
+    uint64_t quick_bytes = memo->known_stack ? 2 * words : 0;
+    record[0] = memo->mark | ht_entry_pc(memo->entry);
+    record[1] = (uint64_t)tag << HT_ADDRESS_BITS | (uintptr_t)memo->entry;
+    record[2] = quick_bytes << 32 | site;
+    record[3] = words;
     memcpy(record + HT_MEMO_HEADER, thread->scratch_values, words * sizeof *record);
     memcpy(record + HT_MEMO_HEADER + words, thread->scratch_distances, words * sizeof(uint16_t));
-    *ht_memo_slot(thread, ht_entry_pc(entry), memo->sp) = thread->memo_next;
+    *ht_memo_slot(thread, memo->entry) = (uint16_t)(thread->memo_next / 2);
     thread->memo_next += length;
 }
 
@@ -236,6 +241,6 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     if (stack == HT_INTERN_FULL)
         return ht_site_fallback(first_pc, tag);
     uint32_t site = ht_site_intern(stack, tag);
-    memo_end(&memo, site, entry, tag, root == HT_STACK_WHOLE ? walk.pc : 0);
+    memo_end(&memo, site, tag, root == HT_STACK_WHOLE ? walk.pc : 0);
     return site;
 }

@@ -10,20 +10,23 @@
  * the first that differs, since nothing is known of what is mapped beyond it.
  *
  *   record:  A  HT_MEMO_MARK | generation << 48 | return address
- *            B  tag << 48 | stack pointer
- *            C  HT_MEMO_FP | HT_MEMO_IN_ORDER | word count << 32 | site
- *            F  frame pointer at entry, where HT_MEMO_FP; else 0
+ *            B  tag << 48 | entry (see arch.h): the stack pointer, but for a constant
+ *            C  bytes of the distances << 32 | site; 0 bytes where care is needed, see D
+ *            D  number of words
  *            the words' values
- *            the words' distances from the stack pointer / 8, four to a word
+ *            the words' distances from the entry / 8, four to a word
+ *
+ * Distances count from the record that the entry point pushed, whose first word is the caller's
+ * frame pointer register: so that register, where a frame hangs on it, is a word like the others.
  *
  * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
- * compared all at once, in fours (the last four are filled up with repetitions); else
- * HT_MEMO_IN_ORDER is set.
+ * compared all at once, in fours (the last four are filled up with repetitions). Else care is
+ * needed: they are compared in order.
  *
- * Records are written one after the other into a ring and found through an index by hash. An index
- * entry may be out of date, but a record proves itself: bit 63 is set in A and in no other word,
- * and as the ring is overwritten in order, a record whose A is whole is whole. `generation` is
- * raised whenever a module goes away.
+ * Records are written one after the other into a ring, at multiples of 16 bytes, and found through
+ * an index by hash. An index entry may be out of date, but a record proves itself: bit 63 is set in
+ * A and in no other word, and as the ring is overwritten in order, a record whose A is whole is
+ * whole. `generation` is raised whenever a module goes away.
  */
 #ifndef HEAPTALLY_STACK_CACHE_H
 #define HEAPTALLY_STACK_CACHE_H
@@ -35,8 +38,6 @@
 
 #define HT_MEMO_MARK       (UINT64_C(1) << 63)
 #define HT_MEMO_GENERATION 0x7fffu
-#define HT_MEMO_FP         (UINT64_C(1) << 61)
-#define HT_MEMO_IN_ORDER   (UINT64_C(1) << 60)
 #define HT_MEMO_HEADER     4
 
 /* HT_MEMO_MARK and, from bit 48 on, how often a module went away (within HT_MEMO_GENERATION). */
@@ -52,49 +53,46 @@ extern int ht_stacks_mode;
  * thread is HT_COUNTING. */
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
-static inline uint64_t ht_memo_a(uintptr_t pc)
+/* Where the index has the place of a record. Neighbouring return addresses and entries spread over
+ * it. */
+static inline uint16_t *ht_memo_slot(struct ht_thread *thread, ht_entry entry)
 {
-    return ht_memo_mark | pc;
+    uint32_t hash = (uint32_t)(ht_entry_pc(entry) + 8 * (uintptr_t)entry) * 0x9E3779B1u;
+    return &thread->memo_index[hash >> (32 - HT_MEMO_INDEX_BITS)];
 }
 
-static inline uint64_t ht_memo_b(uintptr_t sp, uint32_t tag)
+/* The record of an allocation under an explicit tag, as far as its key says; else NULL. */
+static inline __attribute__((always_inline)) const uint64_t *
+ht_memo_record(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
 {
-    return (uint64_t)tag << HT_ADDRESS_BITS | sp;
+    const uint64_t *record = thread->memo + 2 * (size_t)*ht_memo_slot(thread, entry);
+    bool it = record[0] == (ht_memo_mark | ht_entry_pc(entry)) &&
+              record[1] == (tag_key | (uintptr_t)entry);
+    return __builtin_expect(it, 1) ? record : NULL;
 }
 
-/* Neighbouring return addresses and stack pointers spread over the index. */
-static inline uint32_t *ht_memo_slot(struct ht_thread *thread, uintptr_t pc, uintptr_t sp)
+/* Finds the site that the memo has for an allocation under an explicit tag; false where it has
+ * none, or none that can be compared the quick way. The thread is HT_COUNTING. */
+static inline __attribute__((always_inline)) bool
+ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key, uint32_t *site)
 {
-    uint32_t hash = (uint32_t)(pc ^ sp << 7) * 0x9E3779B1u;
-    return &thread->memo_index[hash >> thread->memo_shift];
-}
-
-/* The way of ht_memo_find for records that need care: words in order, the frame pointer too. */
-bool ht_memo_holds_in_order(const uint64_t *record, uintptr_t sp, uintptr_t fp);
-
-/* The site that the memo has for an allocation under an explicit tag, or HT_NO_SITE. The thread is
- * HT_COUNTING. */
-static inline __attribute__((always_inline)) uint32_t ht_memo_find(struct ht_thread *thread,
-                                                                   ht_entry entry, uint32_t tag)
-{
-    uintptr_t pc = ht_entry_pc(entry), sp = ht_entry_sp(entry);
-    const uint64_t *record = thread->memo + *ht_memo_slot(thread, pc, sp);
+    const uint64_t *record = ht_memo_record(thread, entry, tag_key);
+    if (__builtin_expect(!record, 0))
+        return false;
     uint64_t c = record[2];
-    if (__builtin_expect(record[0] != ht_memo_a(pc) || record[1] != ht_memo_b(sp, tag), 0))
-        return HT_NO_SITE;
-    if (__builtin_expect((c & (HT_MEMO_FP | HT_MEMO_IN_ORDER)) != 0, 0))
-        return ht_memo_holds_in_order(record, sp, ht_entry_fp(entry)) ? (uint32_t)c : HT_NO_SITE;
-    uint32_t count = (uint32_t)(c >> 32);
-    const uint64_t *values = record + HT_MEMO_HEADER;
-    bool holds =
-        ht_words_equal((const uint64_t *)sp, (const uint16_t *)(values + count), values, count);
-    return __builtin_expect(holds, 1) ? (uint32_t)c : HT_NO_SITE;
+    *site = (uint32_t)c;
+    __asm__("" : "+r"(*site)); /* its own register, so that the upper half is not kept with it */
+    return __builtin_expect(c >> 32 != 0 && ht_words_equal(entry, record + HT_MEMO_HEADER, c >> 32),
+                            1);
 }
+
+/* The same for all records, compared in order: the site or HT_NO_SITE. */
+uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
 /* The site of an allocation. The thread is HT_COUNTING. */
 static inline uint32_t ht_site_find(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    uint32_t site = ht_memo_find(thread, entry, tag);
+    uint32_t site = ht_memo_find_with_care(thread, entry, tag);
     return site != HT_NO_SITE ? site : ht_site_walk(thread, entry, tag);
 }
 

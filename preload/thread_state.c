@@ -21,10 +21,10 @@ struct ht_thread *ht_threads;
 /* The first threads of a process are its main loops: they get room for many stacks. The others
  * stay, with everything, within one 48 KB block. */
 #define ROOMY_THREADS     4
-#define ROOMY_INDEX       4096u
-#define ROOMY_MEMO_WORDS  (14u << 10)
-#define MODEST_INDEX      1024u
-#define MODEST_MEMO_WORDS 2560u
+#define ROOMY_MEMO_WORDS  (15u << 10)
+#define MODEST_MEMO_WORDS 2816u
+_Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 48 << 10, "one block");
+_Static_assert(ROOMY_MEMO_WORDS / 2 <= UINT16_MAX, "the index has 16 bits for a place");
 
 bool ht_main_thread_ended;
 static pthread_key_t farewell_key;
@@ -71,18 +71,13 @@ static struct ht_thread *recycle(void)
 static struct ht_thread *make(void)
 {
     bool roomy = threads_made++ < ROOMY_THREADS;
-    uint32_t index = roomy ? ROOMY_INDEX : MODEST_INDEX;
     uint32_t words = roomy ? ROOMY_MEMO_WORDS : MODEST_MEMO_WORDS;
-    struct ht_thread *thread =
-        ht_heap_alloc(sizeof *thread + words * sizeof(uint64_t) + index * sizeof(uint32_t), 16);
+    struct ht_thread *thread = ht_heap_alloc(sizeof *thread + words * sizeof(uint64_t), 16);
     if (!thread)
         return NULL;
-    thread->memo = (uint64_t *)(thread + 1);
     thread->memo_words = words;
-    thread->memo_index = (uint32_t *)(thread->memo + words);
-    thread->memo_shift = (uint32_t)__builtin_clz(index) + 1;
     for (unsigned i = 0; i < HT_CELLS; i++)
-        thread->cells[i].site = HT_NO_SITE;
+        thread->cell_sites[i] = HT_NO_SITE;
     thread->taken = 1;
     thread->next = __atomic_load_n(&ht_threads, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&ht_threads, &thread->next, thread, false, __ATOMIC_RELEASE,
@@ -101,7 +96,7 @@ static bool begin(void)
         ht_self = &ended;
         return false;
     }
-    thread->tag = 0;
+    ht_thread_set_tag(thread, 0);
     thread->farewells = 0;
     thread->stack_low = thread->stack_high = 0;
     thread->wants_bounds = false;

@@ -51,26 +51,22 @@ enum ht_figure {
 #define HT_CELLS   512u /* a power of two */
 #define HT_NO_SITE UINT32_MAX
 
-/* One line of the write-combining table: the figures of `site` that are not yet in the totals. */
+/* One line of the write-combining table: figures of a site that are not yet in the totals. */
 struct ht_cell {
     uint64_t figures[HT_FIGURES];
-    uint32_t site;
-    uint32_t unused;
 };
-_Static_assert(sizeof(struct ht_cell) == 40, "20 KB of cells a thread");
+
+#define HT_MEMO_INDEX_BITS 11 /* of the index of remembered stacks: see stack_cache.h */
 
 struct ht_thread {
     uint32_t busy;     /* enum ht_busy, or 0 */
     uint32_t tag;      /* innermost open scope, 0 for none; see tag.h for what it stands for */
+    uint64_t tag_key;  /* the same, as memo records have it; see ht_thread_set_tag */
     uint32_t sequence; /* odd while a cell is being moved to the totals */
-    uint32_t unused;
 
     /* Remembered stacks, see stack_cache.h. */
-    uint32_t *memo_index; /* 2^(32 - memo_shift) positions in `memo` */
-    uint64_t *memo;
-    uint32_t memo_shift;
     uint32_t memo_words; /* length of `memo` */
-    uint32_t memo_next;  /* where the next record goes */
+    uint32_t memo_next;  /* word at which the next record goes */
 
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
@@ -88,7 +84,17 @@ struct ht_thread {
 
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
     struct ht_cell cells[HT_CELLS];
-} __attribute__((aligned(16))); /* the memo follows and is read 16 bytes at a time */
+    uint32_t cell_sites[HT_CELLS];                /* whose figures a cell holds, or HT_NO_SITE */
+    uint16_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places in `memo`, in 16 bytes */
+    uint64_t memo[] __attribute__((aligned(16)));
+} __attribute__((aligned(16))); /* the memo is read 16 bytes at a time */
+
+/* Opens or closes a scope. */
+static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
+{
+    thread->tag = tag;
+    thread->tag_key = (uint64_t)tag << HT_ADDRESS_BITS;
+}
 
 extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
 extern struct ht_thread ht_unborn;

@@ -7,6 +7,30 @@
 #include "tag.h"
 
 uint32_t ht_slow;
+size_t ht_short_way_below = HT_SEAL_SMALL + 1;
+
+/* Whoever changes the reasons last, in whatever order the threads run, leaves what fits them. */
+static void follow_reasons(void)
+{
+    uint32_t seen;
+    do {
+        seen = __atomic_load_n(&ht_slow, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&ht_short_way_below, seen ? 0 : HT_SEAL_SMALL + 1, __ATOMIC_SEQ_CST);
+    } while (__atomic_load_n(&ht_slow, __ATOMIC_SEQ_CST) != seen);
+}
+
+void ht_slow_add(uint32_t reason)
+{
+    __atomic_fetch_or(&ht_slow, reason, __ATOMIC_SEQ_CST);
+    follow_reasons();
+}
+
+bool ht_slow_remove(uint32_t reason)
+{
+    uint32_t before = __atomic_fetch_and(&ht_slow, ~reason, __ATOMIC_SEQ_CST);
+    follow_reasons();
+    return before & reason;
+}
 
 static void add(uint64_t *counter, uint64_t value)
 {
@@ -58,11 +82,12 @@ static void count_freed(const struct ht_block *block)
     ht_track_end(thread);
 }
 
-void ht_track_failed(uint32_t site, size_t size)
+void *ht_track_failed(uint32_t site, size_t size)
 {
     struct ht_total *total = ht_total(site);
     __atomic_fetch_sub(&total->figures[HT_ALLOCATED_BYTES], size, __ATOMIC_RELAXED);
     __atomic_fetch_sub(&total->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
+    return NULL;
 }
 
 void ht_track_allocated(void *p, size_t size, ht_entry entry)

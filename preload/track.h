@@ -22,11 +22,18 @@
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator */
 extern uint32_t ht_slow HT_HIDDEN;
 
+/* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
+extern size_t ht_short_way_below HT_HIDDEN;
+
+/* Adds a reason, or takes it back and says whether it was there. Any thread. */
+void ht_slow_add(uint32_t reason);
+bool ht_slow_remove(uint32_t reason);
+
 /* ---- the rare cases, out of line ----------------------------------------------------------------
  */
 
-/* The allocator had no memory: takes back what ht_track_coming counted. */
-void ht_track_failed(uint32_t site, size_t size);
+/* The allocator had no memory: takes back what ht_track_coming counted. Returns NULL. */
+void *ht_track_failed(uint32_t site, size_t size);
 
 /* Counts a new block and seals it, the general way. */
 void ht_track_allocated(void *p, size_t size, ht_entry entry);
@@ -77,14 +84,15 @@ static inline __attribute__((always_inline)) uint32_t ht_track_coming(struct ht_
                                                                       size_t size, ht_entry entry)
 {
     ht_track_begin(thread);
-    uint32_t site = ht_memo_find(thread, entry, thread->tag);
-    struct ht_cell *cell = &thread->cells[site & (HT_CELLS - 1)];
-    if (__builtin_expect(cell->site != site || site == HT_NO_SITE, 0)) {
+    uint32_t site = HT_NO_SITE;
+    bool found = ht_memo_find(thread, entry, thread->tag_key, &site);
+    uint32_t cell = ht_cell_of(site);
+    if (__builtin_expect(!found || thread->cell_sites[cell] != site, 0)) {
         ht_track_end(thread);
         return HT_NO_SITE;
     }
-    ht_add_owned(&cell->figures[HT_ALLOCATED_BYTES], size);
-    ht_add_owned(&cell->figures[HT_ALLOCATED_BLOCKS], 1);
+    ht_add_owned(&thread->cells[cell].figures[HT_ALLOCATED_BYTES], size);
+    ht_add_owned(&thread->cells[cell].figures[HT_ALLOCATED_BLOCKS], 1);
     ht_track_end(thread);
     return site;
 }
@@ -98,16 +106,16 @@ static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
     struct ht_block block;
     if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
         return false;
-    struct ht_cell *cell = &thread->cells[block.site & (HT_CELLS - 1)];
+    uint32_t cell = ht_cell_of(block.site);
     /* Before the cell is looked at: from then on no signal handler gives it to another site. */
     ht_track_begin(thread);
-    if (__builtin_expect(cell->site != block.site, 0)) {
+    if (__builtin_expect(thread->cell_sites[cell] != block.site, 0)) {
         ht_track_end(thread);
         return false;
     }
     *block.seal = 0;
-    ht_add_owned(&cell->figures[HT_FREED_BYTES], block.size);
-    ht_add_owned(&cell->figures[HT_FREED_BLOCKS], 1);
+    ht_add_owned(&thread->cells[cell].figures[HT_FREED_BYTES], block.size);
+    ht_add_owned(&thread->cells[cell].figures[HT_FREED_BLOCKS], 1);
     ht_track_end(thread);
     return true;
 }
