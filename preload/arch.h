@@ -63,33 +63,35 @@ static inline void ht_add_owned(uint64_t *counter, uint64_t value)
 #endif
 }
 
+/* All bits of a 4-byte part are set where two words of the stack have the same part as two values.
+ */
+static inline __attribute__((always_inline)) __m128i
+ht_compare_two(const uint64_t *stack, const uint16_t *distances, const __m128i *values)
+{
+    __m128d words = _mm_load_sd((const double *)(stack + distances[0]));
+    words = _mm_loadh_pd(words, (const double *)(stack + distances[1]));
+    return _mm_cmpeq_epi32(_mm_castpd_si128(words), *values);
+}
+
 /*
- * Whether stack[distances[i]] == values[i] for all i of a list whose `count` is a multiple of 4 and
- * not 0; `values` stands at a multiple of 16, and the distances follow the values. `bytes` is what
- * the distances take, 2 * count: one number that runs up to 0 leads through both. All words are
- * read, in any order.
+ * Whether stack[distances[i]] == values[i] for all i of a list of 2 + 4n words; `values` stands at
+ * a multiple of 16, and the distances follow the values. `bytes` is what the distances of all but
+ * the first two take, 8n: one number that runs up to 0 leads through both. All words are read, in
+ * any order.
  */
 static inline __attribute__((always_inline)) bool
 ht_words_equal(const uint64_t *stack, const uint64_t *values, uintptr_t bytes)
 {
-    const char *values_end = (const char *)values + 4 * bytes, *distances_end = values_end + bytes;
-    __m128i differ = _mm_setzero_si128();
-    intptr_t at = -(intptr_t)bytes;
-    do {
+    const char *values_end = (const char *)(values + 2) + 4 * bytes;
+    const char *distances_end = values_end + 4 + bytes;
+    __m128i same = ht_compare_two(stack, (const uint16_t *)values_end, (const __m128i *)values);
+    for (intptr_t at = -(intptr_t)bytes; at; at += 8) {
         const uint16_t *distances = (const uint16_t *)(distances_end + at);
         const __m128i *value = (const __m128i *)(values_end + 4 * at);
-        __m128i low =
-            _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)(stack + distances[0])),
-                                          (const double *)(stack + distances[1])));
-        __m128i high =
-            _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)(stack + distances[2])),
-                                          (const double *)(stack + distances[3])));
-        low = _mm_xor_si128(low, value[0]);
-        high = _mm_xor_si128(high, value[1]);
-        differ = _mm_or_si128(differ, _mm_or_si128(low, high));
-        at += 8;
-    } while (at);
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(differ, _mm_setzero_si128())) == 0xffff;
+        same = _mm_and_si128(same, ht_compare_two(stack, distances, value));
+        same = _mm_and_si128(same, ht_compare_two(stack, distances + 2, value + 1));
+    }
+    return _mm_movemask_epi8(same) == 0xffff;
 }
 
 /* User addresses fit 47 bits: the upper bits of a word that holds one are free for other use. */

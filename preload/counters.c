@@ -53,7 +53,7 @@ static void sequence_step(struct ht_thread *thread)
 
 void ht_cell_evict(struct ht_thread *thread, uint32_t site)
 {
-    uint32_t cell = ht_cell_of(site);
+    size_t cell = ht_cell_of(site);
     sequence_step(thread);
     move_to_totals(&thread->cells[cell], thread->cell_sites[cell]);
     __atomic_store_n(&thread->cell_sites[cell], site, __ATOMIC_RELAXED);

@@ -56,7 +56,7 @@ static inline struct ht_total *ht_total(uint32_t site)
 }
 
 /* The cell in which a thread counts a site, if it is the site's. */
-static inline uint32_t ht_cell_of(uint32_t site)
+static inline size_t ht_cell_of(uint32_t site)
 {
     return site & (HT_CELLS - 1);
 }
@@ -75,7 +75,7 @@ void ht_totals_settle(void);
 static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_figure bytes_figure,
                             uint64_t bytes)
 {
-    uint32_t cell = ht_cell_of(site);
+    size_t cell = ht_cell_of(site);
     if (__builtin_expect(thread->cell_sites[cell] != site, 0))
         ht_cell_evict(thread, site);
     ht_add_owned(&thread->cells[cell].figures[bytes_figure], bytes);

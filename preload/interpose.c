@@ -91,9 +91,8 @@ static inline __attribute__((always_inline)) void *allocate(enum how how, size_t
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     void *p;
-    if (LIKELY(size < ht_short_way_below && !thread->busy))
-        site = ht_track_coming(thread, size, entry);
-    if (UNLIKELY(site == HT_NO_SITE)) {
+    if (UNLIKELY(size >= ht_short_way_below || thread->busy ||
+                 !ht_track_coming(thread, size, entry, &site))) {
         p = allocate_cold(how, alignment, size, size, entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;

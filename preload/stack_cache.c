@@ -16,6 +16,13 @@ void ht_memo_next_generation(void)
                      __ATOMIC_RELEASE);
 }
 
+/* Whether `sp` lies in the thread's own stack, as far as that is known. */
+static bool is_own_stack(const struct ht_thread *thread, uintptr_t sp)
+{
+    uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_ACQUIRE);
+    return low && sp >= low && sp < thread->stack_high;
+}
+
 /* Nothing is known of what is mapped beyond the first word that differs. */
 static bool words_equal_in_order(const uint64_t *stack, const uint64_t *values, uint64_t count)
 {
@@ -28,10 +35,20 @@ static bool words_equal_in_order(const uint64_t *stack, const uint64_t *values, 
 
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    const uint64_t *record = ht_memo_record(thread, entry, (uint64_t)tag << HT_ADDRESS_BITS);
-    return record && words_equal_in_order(entry, record + HT_MEMO_HEADER, record[3])
-               ? (uint32_t)record[2]
-               : HT_NO_SITE;
+    const uint64_t *record = ht_memo_record(thread, entry);
+    uint64_t a = ht_memo_mark | ht_entry_pc(entry);
+    uint64_t b = (uint64_t)tag << HT_ADDRESS_BITS | (uintptr_t)entry;
+    if ((record[0] & ~HT_MEMO_CARE) != a || record[1] != b)
+        return HT_NO_SITE;
+    /* Where the stack has got known since, a new record will allow the quick way. */
+    if (record[0] & HT_MEMO_CARE) {
+        if (is_own_stack(thread, ht_entry_sp(entry)))
+            return HT_NO_SITE;
+        thread->wants_bounds =
+            true; /* the record may be of the thread that had this state before */
+    }
+    return words_equal_in_order(entry, record + HT_MEMO_HEADER, record[3]) ? (uint32_t)record[2]
+                                                                           : HT_NO_SITE;
 }
 
 /* On a stack whose extent is unknown a frame is not believed to be larger than this. */
@@ -54,8 +71,8 @@ struct memo {
 
 static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry entry)
 {
-    uintptr_t sp = ht_entry_sp(entry), low = __atomic_load_n(&thread->stack_low, __ATOMIC_ACQUIRE);
-    bool known = low && sp >= low && sp < thread->stack_high;
+    uintptr_t sp = ht_entry_sp(entry);
+    bool known = is_own_stack(thread, sp);
     *memo = (struct memo){
         .thread = thread,
         .mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE),
@@ -64,6 +81,8 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
         .known_stack = known,
         .fits = true,
     };
+    if (!known)
+        thread->wants_bounds = true; /* for the quick way, once they are there */
 }
 
 static void memo_word(void *context, uintptr_t address, uintptr_t word)
@@ -136,22 +155,22 @@ static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t o
         thread->scratch_values[0] = ht_entry_pc(memo->entry);
         thread->scratch_distances[words++] = 1;
     }
-    for (; words % 4; words++) {
+    for (; words % 4 != 2; words++) {
         thread->scratch_values[words] = thread->scratch_values[words - 1];
         thread->scratch_distances[words] = thread->scratch_distances[words - 1];
     }
-    unsigned length = (HT_MEMO_HEADER + words + words / 4 + 1) & ~1u; /* records stay at 16s */
+    unsigned length =
+        (HT_MEMO_HEADER + words + (words + 3) / 4 + 1) & ~1u; /* records stay at 16s */
     if (thread->memo_words - thread->memo_next < length)
         thread->memo_next = 0;
     uint64_t *record = thread->memo + thread->memo_next;
-    uint64_t quick_bytes = memo->known_stack ? 2 * words : 0;
-    record[0] = memo->mark | ht_entry_pc(memo->entry);
+    record[0] = memo->mark | (memo->known_stack ? 0 : HT_MEMO_CARE) | ht_entry_pc(memo->entry);
     record[1] = (uint64_t)tag << HT_ADDRESS_BITS | (uintptr_t)memo->entry;
-    record[2] = quick_bytes << 32 | site;
+    record[2] = (uint64_t)(2 * words - 4) << 32 | site;
     record[3] = words;
     memcpy(record + HT_MEMO_HEADER, thread->scratch_values, words * sizeof *record);
     memcpy(record + HT_MEMO_HEADER + words, thread->scratch_distances, words * sizeof(uint16_t));
-    *ht_memo_slot(thread, memo->entry) = (uint16_t)(thread->memo_next / 2);
+    *ht_memo_slot(thread, memo->entry) = (uint32_t)((char *)record - (char *)thread);
     thread->memo_next += length;
 }
 
@@ -159,8 +178,7 @@ static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t o
  * end of the page. */
 static uintptr_t copy_limit(const struct ht_thread *thread, uintptr_t sp, bool *by_page)
 {
-    uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_ACQUIRE);
-    *by_page = !(low && sp >= low && sp < thread->stack_high);
+    *by_page = !is_own_stack(thread, sp);
     return *by_page ? (sp | 4095) + 1 : thread->stack_high;
 }
 

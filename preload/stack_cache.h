@@ -9,10 +9,10 @@
  * makes the next frame the same. The words are compared in this order and the comparison stops at
  * the first that differs, since nothing is known of what is mapped beyond it.
  *
- *   record:  A  HT_MEMO_MARK | generation << 48 | return address
+ *   record:  A  HT_MEMO_MARK | generation << 48 | HT_MEMO_CARE where need be | return address
  *            B  tag << 48 | entry (see arch.h): the stack pointer, but for a constant
- *            C  bytes of the distances << 32 | site; 0 bytes where care is needed, see D
- *            D  number of words
+ *            C  2 * words - 4 << 32 | site
+ *            D  number of words, 2 + 4n
  *            the words' values
  *            the words' distances from the entry / 8, four to a word
  *
@@ -20,8 +20,9 @@
  * frame pointer register: so that register, where a frame hangs on it, is a word like the others.
  *
  * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
- * compared all at once, in fours (the last four are filled up with repetitions). Else care is
- * needed: they are compared in order.
+ * compared all at once, two and then in fours (the last four are filled up with repetitions). Else
+ * care is needed: they are compared in order. A bit that no address has keeps the quick way from
+ * such records.
  *
  * Records are written one after the other into a ring, at multiples of 16 bytes, and found through
  * an index by hash. An index entry may be out of date, but a record proves itself: bit 63 is set in
@@ -38,6 +39,7 @@
 
 #define HT_MEMO_MARK       (UINT64_C(1) << 63)
 #define HT_MEMO_GENERATION 0x7fffu
+#define HT_MEMO_CARE       (UINT64_C(1) << 47)
 #define HT_MEMO_HEADER     4
 
 /* HT_MEMO_MARK and, from bit 48 on, how often a module went away (within HT_MEMO_GENERATION). */
@@ -55,20 +57,17 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
 /* Where the index has the place of a record. Neighbouring return addresses and entries spread over
  * it. */
-static inline uint16_t *ht_memo_slot(struct ht_thread *thread, ht_entry entry)
+static inline uint32_t *ht_memo_slot(struct ht_thread *thread, ht_entry entry)
 {
     uint32_t hash = (uint32_t)(ht_entry_pc(entry) + 8 * (uintptr_t)entry) * 0x9E3779B1u;
     return &thread->memo_index[hash >> (32 - HT_MEMO_INDEX_BITS)];
 }
 
-/* The record of an allocation under an explicit tag, as far as its key says; else NULL. */
+/* The record that the index has for an allocation, whatever it is of. */
 static inline __attribute__((always_inline)) const uint64_t *
-ht_memo_record(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
+ht_memo_record(struct ht_thread *thread, ht_entry entry)
 {
-    const uint64_t *record = thread->memo + 2 * (size_t)*ht_memo_slot(thread, entry);
-    bool it = record[0] == (ht_memo_mark | ht_entry_pc(entry)) &&
-              record[1] == (tag_key | (uintptr_t)entry);
-    return __builtin_expect(it, 1) ? record : NULL;
+    return (const uint64_t *)((char *)thread + *ht_memo_slot(thread, entry));
 }
 
 /* Finds the site that the memo has for an allocation under an explicit tag; false where it has
@@ -76,14 +75,15 @@ ht_memo_record(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
 static inline __attribute__((always_inline)) bool
 ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key, uint32_t *site)
 {
-    const uint64_t *record = ht_memo_record(thread, entry, tag_key);
-    if (__builtin_expect(!record, 0))
+    const uint64_t *record = ht_memo_record(thread, entry);
+    if (__builtin_expect(record[0] != (ht_memo_mark | ht_entry_pc(entry)) ||
+                             record[1] != (tag_key | (uintptr_t)entry),
+                         0))
         return false;
     uint64_t c = record[2];
     *site = (uint32_t)c;
     __asm__("" : "+r"(*site)); /* its own register, so that the upper half is not kept with it */
-    return __builtin_expect(c >> 32 != 0 && ht_words_equal(entry, record + HT_MEMO_HEADER, c >> 32),
-                            1);
+    return __builtin_expect(ht_words_equal(entry, record + HT_MEMO_HEADER, c >> 32), 1);
 }
 
 /* The same for all records, compared in order: the site or HT_NO_SITE. */

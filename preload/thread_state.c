@@ -22,9 +22,8 @@ struct ht_thread *ht_threads;
  * stay, with everything, within one 48 KB block. */
 #define ROOMY_THREADS     4
 #define ROOMY_MEMO_WORDS  (15u << 10)
-#define MODEST_MEMO_WORDS 2816u
+#define MODEST_MEMO_WORDS 2304u
 _Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 48 << 10, "one block");
-_Static_assert(ROOMY_MEMO_WORDS / 2 <= UINT16_MAX, "the index has 16 bits for a place");
 
 bool ht_main_thread_ended;
 static pthread_key_t farewell_key;

@@ -71,7 +71,7 @@ struct ht_thread {
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
     uint32_t taken;           /* by compare-and-swap: 1 while a thread owns the state */
-    bool wants_bounds;        /* a capture had to end at its page */
+    bool wants_bounds;        /* a walk was on a stack of unknown extent */
     uintptr_t stack_low;      /* the thread's own stack, where known, else both 0; */
     uintptr_t stack_high;     /* stack_low is written last, by the owner or the monitor */
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
@@ -84,8 +84,9 @@ struct ht_thread {
 
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
     struct ht_cell cells[HT_CELLS];
-    uint32_t cell_sites[HT_CELLS];                /* whose figures a cell holds, or HT_NO_SITE */
-    uint16_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places in `memo`, in 16 bytes */
+    uint32_t cell_sites[HT_CELLS]; /* whose figures a cell holds, or HT_NO_SITE */
+    uint32_t
+        memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records: bytes from the start of this */
     uint64_t memo[] __attribute__((aligned(16)));
 } __attribute__((aligned(16))); /* the memo is read 16 bytes at a time */
 

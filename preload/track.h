@@ -76,25 +76,24 @@ static inline void ht_track_end(struct ht_thread *thread)
 }
 
 /*
- * Counts a block of `size` bytes that is about to be allocated, the shortest way: its site, or
- * HT_NO_SITE, with nothing done, where its stack is not remembered or its cell not there. Counting
+ * Counts a block of `size` bytes that is about to be allocated, the shortest way, and tells its
+ * site; false, with nothing done, where its stack is not remembered or its cell not there. Counting
  * comes before the call of the allocator, so that little has to be kept across it.
  */
-static inline __attribute__((always_inline)) uint32_t ht_track_coming(struct ht_thread *thread,
-                                                                      size_t size, ht_entry entry)
+static inline __attribute__((always_inline)) bool
+ht_track_coming(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
 {
     ht_track_begin(thread);
-    uint32_t site = HT_NO_SITE;
-    bool found = ht_memo_find(thread, entry, thread->tag_key, &site);
-    uint32_t cell = ht_cell_of(site);
-    if (__builtin_expect(!found || thread->cell_sites[cell] != site, 0)) {
+    bool found = ht_memo_find(thread, entry, thread->tag_key, site);
+    size_t cell = ht_cell_of(*site);
+    if (__builtin_expect(!found || thread->cell_sites[cell] != *site, 0)) {
         ht_track_end(thread);
-        return HT_NO_SITE;
+        return false;
     }
     ht_add_owned(&thread->cells[cell].figures[HT_ALLOCATED_BYTES], size);
     ht_add_owned(&thread->cells[cell].figures[HT_ALLOCATED_BLOCKS], 1);
     ht_track_end(thread);
-    return site;
+    return true;
 }
 
 /*
@@ -106,7 +105,7 @@ static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
     struct ht_block block;
     if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
         return false;
-    uint32_t cell = ht_cell_of(block.site);
+    size_t cell = ht_cell_of(block.site);
     /* Before the cell is looked at: from then on no signal handler gives it to another site. */
     ht_track_begin(thread);
     if (__builtin_expect(thread->cell_sites[cell] != block.site, 0)) {
