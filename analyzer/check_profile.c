@@ -1,6 +1,6 @@
 /*
- * See check_profile.h. Each controller is looked at without its suppressed call sites: a copy of the tag
- * that lists only the others.
+ * See check_profile.h. Each controller is looked at without its suppressed call sites: a copy of
+ * the tag that lists only the others.
  */
 #include "check_profile.h"
 

@@ -208,8 +208,8 @@ struct heaptally_trend {
     double growth_mb;
     double growth_rate_mb_per_hour; /* least squares over the samples; says little by itself */
     double time_span_hours;
-    char shape[16];              /* "flat", "growing", "sawtooth", "step" */
-    char verdict[16];            /* of the detector: "leak", "bounded", "inconclusive", "invalid" */
+    char shape[16];   /* "flat", "growing", "sawtooth", "step" */
+    char verdict[16]; /* of the detector: "leak", "bounded", "inconclusive", "invalid" */
     double leak_rate_mb_per_hour; /* growth after the warm-up, with its 95 % interval */
     double ci_low, ci_high;
     double seconds_to_limit; /* of a leak: until the nearest limit is met, at this rate */
@@ -574,8 +574,8 @@ HEAPTALLY_INLINE_ int heaptally_check_memory(struct heaptally_alert *alert) HEAP
  * Fills `*trend` for the controller `tag`, or for resident memory where it is NULL. 0; -ENOENT if
  * nothing is known of such a tag.
  */
-HEAPTALLY_INLINE_ int heaptally_analyze_trend(const char *tag, struct heaptally_trend *trend)
-    HEAPTALLY_NOEXCEPT_
+HEAPTALLY_INLINE_ int heaptally_analyze_trend(const char *tag,
+                                              struct heaptally_trend *trend) HEAPTALLY_NOEXCEPT_
 {
     (void)tag;
     trend->size = sizeof(*trend);
@@ -617,9 +617,9 @@ HEAPTALLY_INLINE_ int heaptally_tracker_report(char *buffer, size_t size) HEAPTA
  * Fills `*leaks` with the controllers that keep more than `mb_per_1000` MB for each 1000
  * instantiations; 0 or less takes the limit of --leak-threshold (1.0). Returns how many there are.
  */
-HEAPTALLY_INLINE_ int heaptally_check_leak_threshold(double mb_per_1000,
-                                                     struct heaptally_leaks *leaks)
-    HEAPTALLY_NOEXCEPT_
+HEAPTALLY_INLINE_ int
+heaptally_check_leak_threshold(double mb_per_1000,
+                               struct heaptally_leaks *leaks) HEAPTALLY_NOEXCEPT_
 {
     (void)mb_per_1000;
     leaks->size = sizeof(*leaks);
@@ -653,8 +653,8 @@ HEAPTALLY_INLINE_ int heaptally_invoke_(heaptally_alert_function *function,
  * -EBUSY: it has been running for a second. A child of fork has no callback until it sets one.
  * 0; -EAGAIN or -ENOMEM where no thread can be started.
  */
-HEAPTALLY_INLINE_ int heaptally_set_alert_callback(heaptally_alert_function *function, void *user)
-    HEAPTALLY_NOEXCEPT_
+HEAPTALLY_INLINE_ int heaptally_set_alert_callback(heaptally_alert_function *function,
+                                                   void *user) HEAPTALLY_NOEXCEPT_
 {
     (void)function;
     (void)user;

@@ -45,8 +45,8 @@ struct ht_tag_view {
     uint64_t forbidden_blocks, forbidden_bytes;
     uint64_t written_forbidden_blocks;
     uint32_t forbidden_site; /* where most of them were, of those with a stack if there are any */
-    bool used;  /* had figures or counts at some time */
-    bool named; /* the file has its name */
+    bool used;               /* had figures or counts at some time */
+    bool named;              /* the file has its name */
 };
 
 struct ht_sums {

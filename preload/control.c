@@ -24,11 +24,12 @@
 #define BACKLOG           64
 #define ACCEPTS_A_TURN    16
 
-#define RETRY_AFTER    HT_SECOND       /* between two tries to make the socket */
-#define HALF_A_REQUEST (2 * HT_SECOND) /* from the connection, or the first byte, to the newline   \
-                                        */
-#define NO_REQUEST   (60 * HT_SECOND)  /* from an answer to the next request */
-#define NO_PROGRESS  (5 * HT_SECOND)   /* while an answer waits to be taken */
+#define RETRY_AFTER HT_SECOND /* between two tries to make the socket */
+#define HALF_A_REQUEST                                                                             \
+    (2 * HT_SECOND)                   /* from the connection, or the first byte, to the newline    \
+                                       */
+#define NO_REQUEST   (60 * HT_SECOND) /* from an answer to the next request */
+#define NO_PROGRESS  (5 * HT_SECOND)  /* while an answer waits to be taken */
 #define WAIT_TALKING (2 * HT_MILLISECOND)
 #define WAIT_SILENT  (20 * HT_MILLISECOND)
 #define TALKING      (100 * HT_MILLISECOND)
