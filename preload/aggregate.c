@@ -201,8 +201,6 @@ unsigned ht_aggregate_discover(void)
     unsigned drained = ht_unwind_drain(fold);
     ht_unwind_stock(take_provisional);
     ht_rules_describe_frames();
-    use_tag_sites();
-    use_new_stack_sites();
     return drained;
 }
 
@@ -406,6 +404,8 @@ static void keep_lowest(enum ht_look why)
 
 void ht_aggregate_look(enum ht_look why)
 {
+    use_tag_sites();
+    use_new_stack_sites(); /* a pass over a large table: not at every poll */
     for (int tries = 0; tries < MAX_TRIES && try_look() > 0; tries++)
         ;
     sum_sites();

@@ -61,7 +61,7 @@ extern struct ht_sums ht_sums;
 /* Makes the first tables. False without memory. */
 bool ht_aggregate_begin(void);
 
-/* Works off captures, takes in new sites and finds their tags. Returns how many captures. */
+/* Works off captures and describes new frames. Returns how many captures. */
 unsigned ht_aggregate_discover(void);
 
 /* Why the counters are looked at. */

@@ -226,6 +226,29 @@ static uint64_t rule_or_claim(uint32_t frame)
     return rule;
 }
 
+/* ht_stack_intern for a thread that has just come from a stack much like this one: deep programs
+ * change their innermost frames only, and each node that is looked up is a cache miss. */
+static uint32_t intern_stack(struct ht_thread *thread, uint32_t root, const uint32_t *frames,
+                             unsigned count)
+{
+    unsigned same = 0, known = thread->last_root == root ? thread->last_count : 0;
+    uint32_t stack = root;
+    while (same < count && same < known && thread->last_frames[same] == frames[count - 1 - same])
+        stack = thread->last_stacks[same++];
+    thread->last_root = root;
+    for (; same < count; same++) {
+        uint32_t frame = frames[count - 1 - same];
+        thread->last_count = same; /* so far both arrays are of this stack */
+        stack = ht_stack_push(stack, frame);
+        if (stack == HT_INTERN_FULL)
+            return stack;
+        thread->last_frames[same] = frame;
+        thread->last_stacks[same] = stack;
+    }
+    thread->last_count = count;
+    return stack;
+}
+
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
     uintptr_t first_pc = ht_entry_pc(entry);
@@ -255,7 +278,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     }
     if (step == HT_STEP_WHOLE)
         root = HT_STACK_WHOLE;
-    uint32_t stack = ht_stack_intern(root, frames, count);
+    uint32_t stack = intern_stack(thread, root, frames, count);
     if (stack == HT_INTERN_FULL)
         return ht_site_fallback(first_pc, tag);
     uint32_t site = ht_site_intern(stack, tag);

@@ -22,7 +22,7 @@ struct ht_thread *ht_threads;
  * stay, with everything, within one 48 KB block. */
 #define ROOMY_THREADS     4
 #define ROOMY_MEMO_WORDS  (15u << 10)
-#define MODEST_MEMO_WORDS 2304u
+#define MODEST_MEMO_WORDS 2160u
 _Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 48 << 10, "one block");
 
 bool ht_main_thread_ended;

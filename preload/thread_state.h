@@ -82,6 +82,11 @@ struct ht_thread {
     uint64_t scratch_values[HT_SCRATCH_WORDS + 4];
     uint16_t scratch_distances[HT_SCRATCH_WORDS + 4];
 
+    /* The last stack that was interned, from the outside in: its frames, and the node of each. What
+     * the next one shares with it need not be looked up. */
+    uint32_t last_root, last_count;
+    uint32_t last_frames[HT_MAX_DEPTH], last_stacks[HT_MAX_DEPTH];
+
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
     struct ht_cell cells[HT_CELLS];
     uint32_t cell_sites[HT_CELLS]; /* whose figures a cell holds, or HT_NO_SITE */
