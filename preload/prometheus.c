@@ -112,7 +112,8 @@ static void put_sample(const char *metric, const char *tag, const char *verdict,
         put("\"");
     }
     put("} ");
-    ht_text_number(&text, value, value == floor(value) ? 0 : 6);
+    bool whole = fabs(value) < 9e15 && value == (double)(int64_t)value; /* no call into libm */
+    ht_text_number(&text, value, whole ? 0 : 6);
     put("\n");
 }
 

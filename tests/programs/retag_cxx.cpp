@@ -10,7 +10,11 @@
 #include <thread>
 #include <vector>
 
+#if defined(__clang__) /* which knows no noclone, and does not clone */
+#define KEEP __attribute__((noinline))
+#else
 #define KEEP __attribute__((noinline, noclone))
+#endif
 
 namespace shapes
 {
