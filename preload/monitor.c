@@ -31,12 +31,14 @@
 #include "unwind.h"
 
 #define STACK_BYTES   ((size_t)128 << 10)
-#define POLL_SHORTEST (2 * HT_MILLISECOND)
+#define POLL_SHORTEST HT_MILLISECOND /* while new stacks come one after the other */
+#define POLL_SHORT    (2 * HT_MILLISECOND)
 #define POLL_LONGEST  (250 * HT_MILLISECOND)
-#define POLL_EAGER    HT_SECOND /* how long polls stay short after a new stack */
-#define LOOKS_A_TICK  4u        /* looks at the counters in each tick, at random moments */
-#define REST_LEARNING 1u        /* times the last turn, while new stacks come: half of a core */
-#define REST_STEADY   19u       /* otherwise: a twentieth */
+#define POLL_BURST    (50 * HT_MILLISECOND) /* how long polls stay shortest after a new stack */
+#define POLL_EAGER    HT_SECOND             /* and how long short */
+#define LOOKS_A_TICK  4u  /* looks at the counters in each tick, at random moments */
+#define REST_LEARNING 1u  /* times the last turn, while new stacks come: half of a core */
+#define REST_STEADY   19u /* otherwise: a twentieth */
 #define PARK_FINAL    (2 * HT_SECOND)
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -116,8 +118,10 @@ static void plan_poll(uint64_t now, unsigned new_stacks)
 {
     if (new_stacks)
         due.last_new_stack = now;
-    if (now - due.last_new_stack < POLL_EAGER)
+    if (now - due.last_new_stack < POLL_BURST)
         due.poll_wait = POLL_SHORTEST;
+    else if (now - due.last_new_stack < POLL_EAGER)
+        due.poll_wait = POLL_SHORT;
     else if (due.poll_wait < POLL_LONGEST)
         due.poll_wait *= 2;
     due.poll = now + due.poll_wait;
