@@ -251,13 +251,14 @@ static int open_file(const char *path)
     int wrong = fstat(fd, &status) != 0      ? errno
                 : !S_ISREG(status.st_mode)   ? EINVAL
                 : status.st_uid != geteuid() ? EPERM
+                : status.st_nlink != 1       ? EMLINK
                                              : 0;
     if (wrong == 0 && status.st_size >= FILE_CAP) {
         char old[PATH_ROOM];
         close(fd);
         if (snprintf(old, sizeof old, "%s.1", path) >= (int)sizeof old || rename(path, old) != 0)
             return -EFBIG;
-        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NONBLOCK, 0600);
         return fd < 0 ? -errno : fd;
     }
     if (wrong) {

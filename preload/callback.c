@@ -151,7 +151,9 @@ static bool wait_for_return(void)
 
 int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *function, void *user)
 {
-    int error = 0;
+    int error = 0, cancellation;
+    /* A thread that ended while it waits would leave the lock closed. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
     pthread_mutex_lock(&lock);
     state.invoke = invoke;
     state.function = function;
@@ -167,6 +169,7 @@ int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *functi
         error = -EBUSY;
     }
     pthread_mutex_unlock(&lock);
+    pthread_setcancelstate(cancellation, NULL);
     return error;
 }
 

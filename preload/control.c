@@ -24,7 +24,8 @@
 #define BACKLOG           64
 #define ACCEPTS_A_TURN    16
 
-#define RETRY_AFTER HT_SECOND /* between two tries to make the socket */
+#define RETRY_AFTER     HT_SECOND       /* between two tries to make the socket */
+#define FILE_LOOK_EVERY (5 * HT_SECOND) /* whether its file is there */
 #define HALF_A_REQUEST                                                                             \
     (2 * HT_SECOND)                   /* from the connection, or the first byte, to the newline    \
                                        */
@@ -231,11 +232,26 @@ static void remove_file(void)
     control.address.sun_path[0] = '\0';
 }
 
+/* Whether the socket's file is still there: a user's directory for sockets is removed when that
+ * user logs out, and programs go on. Looked at now and then. */
+static bool is_findable(uint64_t now)
+{
+    static uint64_t next;
+    struct stat status;
+    if (now < next)
+        return true;
+    next = now + FILE_LOOK_EVERY;
+    return lstat(control.address.sun_path, &status) == 0 && status.st_ino == control.inode &&
+           status.st_dev == control.device;
+}
+
 /* Sees to it that there is a socket that can be found: a program may have closed ours, or have
  * become another user, whom the old one does not answer. */
 static void keep_listening(uint64_t now)
 {
-    if (is_ours(&control.listener) && control.user == geteuid())
+    if (!is_ours(&control.listener))
+        control.listener.fd = -1; /* what has this number now is the program's */
+    else if (control.user == geteuid() && is_findable(now))
         return;
     if (now < control.retry)
         return;
@@ -452,6 +468,9 @@ void ht_control_end(void)
 void ht_control_forget(void)
 {
     ht_answers_begin();
+    /* Another thread of the parent may have held the heap's lock: nothing is given back to it. */
+    for (unsigned i = 0; i < HTC_CLIENTS; i++)
+        control.clients[i].answer = (struct ht_out){0};
     drop_clients();
     close_own(&control.listener);
     control.address.sun_path[0] = '\0';

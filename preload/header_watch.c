@@ -148,7 +148,7 @@ EXPORT int heaptally_v1_set_alert_callback(ht_callback_invoke *invoke,
                                            heaptally_alert_function *function, void *user)
 {
     int saved = errno;
-    if (!ht_boot())
+    if (!ht_boot() || ht_is_dormant()) /* there is no monitor that would end the thread */
         return -EAGAIN;
     int result = ht_callback_set(invoke, function, user);
     errno = saved;

@@ -306,6 +306,8 @@ static void own_work_begin(struct ht_visit *work)
 {
     sigset_t all;
     work->previous = ht_internal_begin();
+    /* A thread that ended in the middle would leave the gate closed. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &work->cancellation);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &work->signals);
     sigpending(&work->pending);
@@ -321,6 +323,7 @@ static void own_work_end(const struct ht_visit *work)
     if (!sigismember(&work->pending, SIGXFSZ))
         sigtimedwait(&ours, NULL, &at_once);
     pthread_sigmask(SIG_SETMASK, &work->signals, NULL);
+    pthread_setcancelstate(work->cancellation, NULL);
     ht_internal_end(work->previous);
 }
 
@@ -468,6 +471,8 @@ void ht_monitor_final(uint32_t end_reason)
         finished = true;
         if (counting || opened) /* else it was never started: there is nothing to say */
             say_last_word(end_reason);
+        else
+            ht_control_end();
         wake(); /* the thread has nothing left to do */
         ht_monitor_unpark();
     }
@@ -487,6 +492,7 @@ void ht_monitor_after_fork(void)
     ht_prometheus_forget();
     ht_control_forget();
     ht_callback_forget();
+    ht_surface_forget();
 }
 
 /* ---- what is asked of it ------------------------------------------------------------------------

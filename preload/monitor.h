@@ -68,6 +68,7 @@ void ht_monitor_settings_changed(void);
 struct ht_visit {
     struct ht_thread *previous;
     sigset_t signals, pending;
+    int cancellation;
 };
 bool ht_monitor_visit(struct ht_visit *visit, uint64_t wait_ns);
 void ht_monitor_leave(const struct ht_visit *visit);

@@ -52,7 +52,8 @@ static uint64_t left(uint64_t limit, uint64_t used)
 /* A number that is all of a file; NO_LIMIT for "max" and where it cannot be read. */
 static uint64_t number_in(const char *directory, const char *name)
 {
-    char path[PATH_ROOM], text[64], *end;
+    static char path[PATH_ROOM];
+    char text[64], *end;
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path ||
         ht_read_file(path, text, sizeof text) <= 0)
         return NO_LIMIT;
@@ -76,7 +77,7 @@ static uint64_t value_of(const char *text, const char *key)
  * machine has). */
 static uint64_t left_in_group(const char *directory, const struct group_version *version)
 {
-    char path[PATH_ROOM], stat[8192];
+    static char path[PATH_ROOM], stat[8192];
     uint64_t limit = number_in(directory, version->limit);
     if (limit >= UINT64_C(1) << 62)
         return NO_LIMIT;
@@ -93,7 +94,7 @@ static uint64_t left_in_group(const char *directory, const struct group_version 
 static uint64_t left_in_groups(const char *mount, const char *path,
                                const struct group_version *version)
 {
-    char directory[PATH_ROOM];
+    static char directory[PATH_ROOM];
     uint64_t least = NO_LIMIT;
     size_t root = strlen(mount);
     if (snprintf(directory, sizeof directory, "%s%s", mount, path) >= (int)sizeof directory)
@@ -122,7 +123,7 @@ static bool is_memory(const char *controllers, size_t length)
 /* Lines of /proc/self/cgroup are ID:CONTROLLERS:PATH; version 2 is "0::PATH". */
 static uint64_t left_in_line(const char *root, char *line)
 {
-    char mount[PATH_ROOM];
+    static char mount[PATH_ROOM];
     char *controllers = strchr(line, ':'),
          *path = controllers ? strchr(controllers + 1, ':') : NULL;
     if (!path)
@@ -143,7 +144,7 @@ static uint64_t left_in_line(const char *root, char *line)
 
 static struct ht_limit of_groups(const char *root)
 {
-    char path[PATH_ROOM], text[8192];
+    static char path[PATH_ROOM], text[8192];
     uint64_t least = NO_LIMIT;
     snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
     if (ht_read_file(path, text, sizeof text) <= 0)

@@ -90,10 +90,11 @@ static void put_help(const char *metric, const char *type, const char *help)
     put("\n");
 }
 
-/* One line; `tag` and `verdict` may be NULL. A value that is not known makes no line. */
+/* One line; `tag` and `verdict` may be NULL. A value that is not known, or
+ * beyond all measure, makes no line. */
 static void put_sample(const char *metric, const char *tag, const char *verdict, double value)
 {
-    if (isnan(value))
+    if (!(fabs(value) < 1e15)) /* ht_text_number would say it in words */
         return;
     if ((size_t)(text.last - text.at) < SAMPLE_MAX)
         flush();
@@ -112,7 +113,7 @@ static void put_sample(const char *metric, const char *tag, const char *verdict,
         put("\"");
     }
     put("} ");
-    bool whole = fabs(value) < 9e15 && value == (double)(int64_t)value; /* no call into libm */
+    bool whole = fabs(value) >= 1e9 || value == (double)(int64_t)value; /* no call into libm */
     ht_text_number(&text, value, whole ? 0 : 6);
     put("\n");
 }

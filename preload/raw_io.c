@@ -2,10 +2,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Writes to the log. Where nobody reads it any more, that raises a signal which would end the
+ * program, and which it must not get. */
+static void write_line(const char *line, size_t length)
+{
+    static const struct timespec at_once = {0, 0};
+    sigset_t broken, before, pending;
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &broken, &before);
+    if (ht_write_all(STDERR_FILENO, line, length) == -EPIPE && !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&broken, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
 
 void ht_say(const char *format, ...)
 {
@@ -22,7 +40,7 @@ void ht_say(const char *format, ...)
     if (n > 0)
         length += (size_t)n < room ? (size_t)n : room - 1;
     line[length++] = '\n';
-    ht_write_all(STDERR_FILENO, line, length);
+    write_line(line, length);
     errno = saved;
 }
 

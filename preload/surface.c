@@ -18,32 +18,50 @@
 /* ---- published figures --------------------------------------------------------------------------
  */
 
-/* The monitor writes while `sequence` is odd; who reads in between, reads again. Every word is
- * atomic, so that a torn read is only a wrong one that is not used. */
-static struct {
-    uint32_t sequence;
+struct figures {
     uint64_t number; /* of the last event on resident memory */
     uint64_t realtime_ns;
     uint64_t rss_bytes, baseline_bytes, threshold_bytes;
-} published = {.rss_bytes = HTL_UNKNOWN, .threshold_bytes = HT_NO_THRESHOLD};
+};
+
+/*
+ * Two sets of figures that take turns: the monitor writes the one that is not shown, then shows it.
+ * Who reads the one that is shown never waits for the monitor, not even if it stands in the middle
+ * of its writing (a thread of higher priority on the same processor would wait for ever); it reads
+ * again only if another turn has come meanwhile. Every word is atomic, so that a torn read is only
+ * a wrong one that is not used.
+ */
+static const struct figures unknown = {.rss_bytes = HTL_UNKNOWN,
+                                       .threshold_bytes = HT_NO_THRESHOLD};
+static struct {
+    uint32_t turn;
+    struct figures sets[2];
+} published = {.sets = {{.rss_bytes = HTL_UNKNOWN, .threshold_bytes = HT_NO_THRESHOLD}}};
 
 static uint64_t last_number;
 
-#define STORE(field, value) __atomic_store_n(&published.field, value, __ATOMIC_RELAXED)
-#define LOAD(field)         __atomic_load_n(&published.field, __ATOMIC_RELAXED)
+#define STORE(place, value) __atomic_store_n(&(place), value, __ATOMIC_RELAXED)
+#define LOAD(place)         __atomic_load_n(&(place), __ATOMIC_RELAXED)
 
 void ht_surface_publish(void)
 {
     const struct ht_moment *moment = ht_detect_last_tick();
-    uint32_t sequence = LOAD(sequence);
-    STORE(sequence, sequence + 1);
+    uint32_t turn = LOAD(published.turn);
+    struct figures *set = &published.sets[(turn + 1) % 2];
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    STORE(number, last_number);
-    STORE(realtime_ns, moment->realtime_ns);
-    STORE(rss_bytes, moment->rss_bytes);
-    STORE(baseline_bytes, ht_detect_baseline(HTL_HISTORY_PROCESS));
-    STORE(threshold_bytes, ht_threshold(HTL_HISTORY_PROCESS));
-    __atomic_store_n(&published.sequence, sequence + 2, __ATOMIC_RELEASE);
+    STORE(set->number, last_number);
+    STORE(set->realtime_ns, moment->realtime_ns);
+    STORE(set->rss_bytes, moment->rss_bytes);
+    STORE(set->baseline_bytes, ht_detect_baseline(HTL_HISTORY_PROCESS));
+    STORE(set->threshold_bytes, ht_threshold(HTL_HISTORY_PROCESS));
+    __atomic_store_n(&published.turn, turn + 1, __ATOMIC_RELEASE);
+}
+
+void ht_surface_forget(void)
+{
+    published.turn = 0;
+    published.sets[0] = unknown;
+    last_number = 0;
 }
 
 void ht_surface_heard(const struct ht_alert *alert)
@@ -77,19 +95,20 @@ static void put_message(struct heaptally_alert *alert)
 
 bool ht_surface_check(struct heaptally_alert *alert)
 {
-    uint32_t before;
+    uint32_t turn;
     memset(alert, 0, sizeof *alert);
     alert->size = sizeof *alert;
     uint64_t realtime, rss, baseline, threshold;
     do {
-        before = __atomic_load_n(&published.sequence, __ATOMIC_ACQUIRE);
-        alert->number = LOAD(number);
-        realtime = LOAD(realtime_ns);
-        rss = LOAD(rss_bytes);
-        baseline = LOAD(baseline_bytes);
-        threshold = LOAD(threshold_bytes);
+        turn = __atomic_load_n(&published.turn, __ATOMIC_ACQUIRE);
+        const struct figures *set = &published.sets[turn % 2];
+        alert->number = LOAD(set->number);
+        realtime = LOAD(set->realtime_ns);
+        rss = LOAD(set->rss_bytes);
+        baseline = LOAD(set->baseline_bytes);
+        threshold = LOAD(set->threshold_bytes);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } while ((before & 1) || before != LOAD(sequence));
+    } while (turn != LOAD(published.turn));
     alert->timestamp = (double)realtime * 1e-9;
     alert->rss_mb = mb_or_nan(rss);
     alert->growth_mb = alert->rss_mb - mb_or_nan(baseline);

@@ -20,6 +20,9 @@
  * a baseline or a threshold changes. */
 void ht_surface_publish(void);
 
+/* In the child of a fork: nothing is known yet. */
+void ht_surface_forget(void);
+
 /* Takes note of an event: the number of the last one on resident memory is published. */
 void ht_surface_heard(const struct ht_alert *alert);
 

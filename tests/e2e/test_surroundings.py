@@ -9,6 +9,8 @@ import os
 import re
 import resource
 import shutil
+import signal
+import subprocess
 
 import harness
 from harness import controller
@@ -56,6 +58,19 @@ class Surroundings(harness.TallyTest):
                 self.kept(f"close by {way}", path, {100000, 150000})
             for path in self.snapshots():
                 os.unlink(path)
+
+    def test_log_that_nobody_reads(self):
+        """A broken pipe as the log ends no program, neither at its start nor at its end."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = subprocess.Popen(
+            [harness.program("flaw_small_blocks")], cwd=self.dir,
+            env=self.environment({"LEAK_THRESHOLD": "1KB"}), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=writer,
+            preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL))
+        os.close(writer)
+        self.expect("status", process.wait(60), 0)
+        self.only_snapshot()
 
     def test_working_directory_changes(self):
         result = self.tally([harness.program("change_directory")], {"OUTPUT": None})
