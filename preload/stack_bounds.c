@@ -9,20 +9,22 @@
 /* The kernel keeps at least this much below the top of the main stack free of other mappings. */
 #define MAIN_STACK_CLAIM ((uintptr_t)8 << 20)
 #define LEARN_EVERY      UINT64_C(100000000) /* ns */
+#define MAX_TRIES        8                   /* then a thread's stack is none that can be found */
 
 extern void *__libc_stack_end; /* of the loader: where the main stack began */
 
 static void publish(struct ht_thread *thread, uintptr_t low, uintptr_t high)
 {
-    __atomic_store_n(&thread->stack_high, high, __ATOMIC_RELAXED);
-    __atomic_store_n(&thread->stack_low, low, __ATOMIC_RELEASE);
+    __atomic_store_n(&thread->stack_low, low, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->stack_high, high, __ATOMIC_RELEASE);
 }
 
 void ht_stack_bounds_main(struct ht_thread *thread)
 {
-    if (thread->tid == getpid())
-        publish(thread, (uintptr_t)__libc_stack_end - MAIN_STACK_CLAIM,
-                (uintptr_t)__libc_stack_end);
+    if (thread->tid != getpid())
+        return;
+    thread->thread_pointer = (uintptr_t)__libc_stack_end; /* its control block is elsewhere */
+    publish(thread, (uintptr_t)__libc_stack_end - MAIN_STACK_CLAIM, (uintptr_t)__libc_stack_end);
 }
 
 /* Gives `low..high` to every thread whose control block lies in it. */
@@ -32,7 +34,7 @@ static unsigned match(uintptr_t low, uintptr_t high)
     for (struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE); thread;
          thread = thread->next) {
         uintptr_t block = thread->thread_pointer;
-        if (thread->taken && !thread->stack_low && block >= low && block < high) {
+        if (thread->taken && thread->stack_high != block && block >= low && block < high) {
             publish(thread, low, block);
             found++;
         }
@@ -40,12 +42,19 @@ static unsigned match(uintptr_t low, uintptr_t high)
     return found;
 }
 
+/* How many threads want bounds, have none, and may have some that can be found; each such look
+ * counts, since a stack inside the heap is never found. */
 static unsigned count_unknown(void)
 {
     unsigned unknown = 0;
     for (struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE); thread;
-         thread = thread->next)
-        unknown += thread->taken && !thread->stack_low && thread->wants_bounds;
+         thread = thread->next) {
+        if (!thread->taken || !thread->wants_bounds ||
+            thread->stack_high == thread->thread_pointer || thread->bounds_tries == MAX_TRIES)
+            continue;
+        thread->bounds_tries++;
+        unknown++;
+    }
     return unknown;
 }
 

@@ -19,8 +19,9 @@ void ht_memo_next_generation(void)
 /* Whether `sp` lies in the thread's own stack, as far as that is known. */
 static bool is_own_stack(const struct ht_thread *thread, uintptr_t sp)
 {
-    uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_ACQUIRE);
-    return low && sp >= low && sp < thread->stack_high;
+    /* What was found for the thread that had this state before is not its own. */
+    uintptr_t high = __atomic_load_n(&thread->stack_high, __ATOMIC_ACQUIRE);
+    return high == thread->thread_pointer && sp < high && sp >= thread->stack_low;
 }
 
 /* Nothing is known of what is mapped beyond the first word that differs. */
@@ -35,9 +36,9 @@ static bool words_equal_in_order(const uint64_t *stack, const uint64_t *values, 
 
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    const uint64_t *record = ht_memo_record(thread, entry);
-    uint64_t a = ht_memo_mark | ht_entry_pc(entry);
-    uint64_t b = (uint64_t)tag << HT_ADDRESS_BITS | (uintptr_t)entry;
+    uint64_t tag_key = (uint64_t)tag << HT_ADDRESS_BITS;
+    const uint64_t *record = ht_memo_record(thread, entry, tag_key);
+    uint64_t a = ht_memo_mark | ht_entry_pc(entry), b = tag_key | (uintptr_t)entry;
     if ((record[0] & ~HT_MEMO_CARE) != a || record[1] != b)
         return HT_NO_SITE;
     /* Where the stack has got known since, a new record will allow the quick way. */
@@ -168,18 +169,20 @@ static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t o
     record[1] = (uint64_t)tag << HT_ADDRESS_BITS | (uintptr_t)memo->entry;
     record[2] = (uint64_t)(2 * words - 4) << 32 | site;
     record[3] = words;
+    record[length - 2] = record[length - 1] = 0; /* what stays free of the last two words */
     memcpy(record + HT_MEMO_HEADER, thread->scratch_values, words * sizeof *record);
     memcpy(record + HT_MEMO_HEADER + words, thread->scratch_distances, words * sizeof(uint16_t));
-    *ht_memo_slot(thread, memo->entry) = (uint32_t)((char *)record - (char *)thread);
+    *ht_memo_slot(thread, memo->entry, (uint64_t)tag << HT_ADDRESS_BITS) =
+        (uint32_t)((char *)record - (char *)thread);
     thread->memo_next += length;
 }
 
 /* How far outwards from `sp` the stack may be copied: to its end where that is known, else to the
- * end of the page. */
+ * end of the page that holds the last word known to be there, just below `sp`. */
 static uintptr_t copy_limit(const struct ht_thread *thread, uintptr_t sp, bool *by_page)
 {
     *by_page = !is_own_stack(thread, sp);
-    return *by_page ? (sp | 4095) + 1 : thread->stack_high;
+    return *by_page ? ((sp - 1) | 4095) + 1 : thread->stack_high;
 }
 
 /* Asks the monitor to go on from the unknown frame, the last of `frames`; the provisional site of

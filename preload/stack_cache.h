@@ -56,18 +56,19 @@ extern int ht_stacks_mode;
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
 /* Where the index has the place of a record. Neighbouring return addresses and entries spread over
- * it. */
-static inline uint32_t *ht_memo_slot(struct ht_thread *thread, ht_entry entry)
+ * it, and the scopes of one loop. */
+static inline uint32_t *ht_memo_slot(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
 {
-    uint32_t hash = (uint32_t)(ht_entry_pc(entry) + 8 * (uintptr_t)entry) * 0x9E3779B1u;
+    uint32_t key = (uint32_t)(ht_entry_pc(entry) + 8 * (uintptr_t)entry);
+    uint32_t hash = (key + (uint32_t)(tag_key >> 32)) * 0x9E3779B1u;
     return &thread->memo_index[hash >> (32 - HT_MEMO_INDEX_BITS)];
 }
 
 /* The record that the index has for an allocation, whatever it is of. */
 static inline __attribute__((always_inline)) const uint64_t *
-ht_memo_record(struct ht_thread *thread, ht_entry entry)
+ht_memo_record(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
 {
-    return (const uint64_t *)((char *)thread + *ht_memo_slot(thread, entry));
+    return (const uint64_t *)((char *)thread + *ht_memo_slot(thread, entry, tag_key));
 }
 
 /* Finds the site that the memo has for an allocation under an explicit tag; false where it has
@@ -75,7 +76,7 @@ ht_memo_record(struct ht_thread *thread, ht_entry entry)
 static inline __attribute__((always_inline)) bool
 ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key, uint32_t *site)
 {
-    const uint64_t *record = ht_memo_record(thread, entry);
+    const uint64_t *record = ht_memo_record(thread, entry, tag_key);
     if (__builtin_expect(record[0] != (ht_memo_mark | ht_entry_pc(entry)) ||
                              record[1] != (tag_key | (uintptr_t)entry),
                          0))

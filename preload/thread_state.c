@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -97,10 +98,15 @@ static bool begin(void)
     }
     ht_thread_set_tag(thread, 0);
     thread->farewells = 0;
+    /* Records rest on the bounds of the stack they are of: a thread on another one begins anew. One
+     * with the same control block has the same stack, which libc had kept. */
+    if (thread->thread_pointer != (uintptr_t)pthread_self())
+        memset(thread->memo_index, 0, sizeof thread->memo_index);
+    thread->thread_pointer = (uintptr_t)pthread_self(); /* before its bounds are wanted */
     thread->stack_low = thread->stack_high = 0;
+    thread->bounds_tries = 0;
     thread->wants_bounds = false;
     thread->tid = (pid_t)syscall(SYS_gettid);
-    thread->thread_pointer = (uintptr_t)pthread_self();
     if (farewell_key_made)
         pthread_setspecific(farewell_key, thread);
     thread->busy = 0;
@@ -146,6 +152,8 @@ bool ht_thread_after_fork(void)
             torn = true;
         }
         ht_cells_evict_all(thread);
+        thread->last_count = 0; /* it may have been in the middle of writing these */
+        memset(thread->memo_index, 0, sizeof thread->memo_index);
         thread->taken = 0;
     }
     if (torn) /* else the site that was being moved would seem to move for ever */

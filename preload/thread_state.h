@@ -71,9 +71,10 @@ struct ht_thread {
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
     uint32_t taken;           /* by compare-and-swap: 1 while a thread owns the state */
+    uint8_t bounds_tries;     /* looks of the monitor for these bounds that found nothing */
     bool wants_bounds;        /* a walk was on a stack of unknown extent */
-    uintptr_t stack_low;      /* the thread's own stack, where known, else both 0; */
-    uintptr_t stack_high;     /* stack_low is written last, by the owner or the monitor */
+    uintptr_t stack_low;      /* the thread's own stack, where known: then stack_high is */
+    uintptr_t stack_high;     /* thread_pointer; written last, by the owner or the monitor */
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
     struct ht_thread *next;   /* in the list of all states; never changes */
 

@@ -138,12 +138,14 @@ void ht_track_gone(const struct ht_block *old)
 
 void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry entry)
 {
+    /* First: counted out, a provisional id may go to another capture. */
+    uint32_t owner = explicit_tag(old->site);
     count_freed(old);
     if ((ht_slow & HT_SLOW_DORMANT) || ht_block_usable(p) < size + HT_SEAL_SIZE)
         return;
     uint32_t scope = open_scope();
     if (ht_scope_owner(scope) == 0)
-        scope = ht_scope_with_owner(scope, explicit_tag(old->site));
+        scope = ht_scope_with_owner(scope, owner);
     ht_seal_write(p, size, count_allocated(size, entry, scope));
 }
 

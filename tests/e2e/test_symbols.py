@@ -284,7 +284,7 @@ class Symbols(harness.TallyTest):
                 module, offset = group[0]["module"], group[0]["offset"]
                 if module and module.startswith("/"):
                     modules.setdefault(module, {})[offset - 1] = group
-        counts = dict(frames=0, inlined=0, lines=0, symbols=0, near=0)
+        counts = {"frames": 0, "inlined": 0, "lines": 0, "symbols": 0, "near": 0, "gdb alone": 0}
         for module, places in modules.items():
             self.judge_module(module, places, counts)
         print(f"{name}: {len(sites)} sites: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
@@ -303,7 +303,11 @@ class Symbols(harness.TallyTest):
             where = f"{module} {address:#x}: ours {ours}, eu-addr2line {their}, gdb {gdb}"
             counts["frames"] += 1
             if gdb["names"]:
-                self.assertEqual(ours, their, where)
+                # elfutils' own command finds no lines in what clang 14 writes; then gdb is the judge.
+                if their[-1][1] or len(their) > 1:
+                    self.assertEqual(ours, their, where)
+                else:
+                    counts["gdb alone"] += 1
                 self.assertEqual([f for f, _, _ in ours], gdb_names, where)
                 if ours[0][1:] != (base(gdb["file"]), gdb["line"]):
                     self.assertIn(gdb["line"], rows(module, address), where)

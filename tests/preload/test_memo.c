@@ -138,7 +138,7 @@ static void stress(bool known_stack, uint32_t memo_words, unsigned rounds)
     struct ht_thread *thread = make_thread(memo_words);
     if (known_stack) {
         thread->stack_low = (uintptr_t)stack;
-        thread->stack_high = (uintptr_t)(stack + WORDS);
+        thread->stack_high = thread->thread_pointer = (uintptr_t)(stack + WORDS);
     }
     unsigned hits = 0, quick_hits = 0;
     for (unsigned i = 0; i < rounds; i++) {
@@ -239,7 +239,7 @@ START_TEST(unknown_frames_are_captured)
     struct ht_thread *thread = make_thread(1000);
     memset(stack, 0, sizeof stack);
     thread->stack_low = (uintptr_t)stack;
-    thread->stack_high = (uintptr_t)(stack + WORDS);
+    thread->stack_high = thread->thread_pointer = (uintptr_t)(stack + WORDS);
     ht_captures[0].provisional = HT_PROVISIONAL_BASE + 5;
     for (unsigned i = 0; i < HT_CAPTURE_SLOTS + 3; i++) {
         stack[9] = 0x900000 + 16 * i;
