@@ -38,9 +38,9 @@ class ThreadsTest(harness.TallyTest):
         return report["quality"]["own_bytes"], early, late
 
     def test_storm(self):
-        own_short, _, _ = self.storm(THREADS, ROUNDS // 10)
+        own_short, _, _ = self.storm(THREADS, ROUNDS // 2)
         own, early, late = self.storm(THREADS, ROUNDS)
-        self.expect_that(f"own memory after {ROUNDS} rounds against {ROUNDS // 10}",
+        self.expect_that(f"own memory after {ROUNDS} rounds against {ROUNDS // 2}",
                          f"{own} to {own_short}", own <= own_short + OWN_GROWTH,
                          f"at most {OWN_GROWTH} more")
         plain = harness.run([harness.program("thread_storm"), THREADS, ROUNDS], self.dir, timeout=300)
