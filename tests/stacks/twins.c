@@ -269,7 +269,7 @@ static long monitor_turns(void)
 static void until_known(void)
 {
     long before = monitor_turns();
-    while (before >= 0 && monitor_turns() < before + 5)
+    while (before >= 0 && monitor_turns() < before + 15)
         usleep(1000);
 }
 
