@@ -8,7 +8,7 @@
  *
  *   bits  0..19  site id
  *        20..31  slack = usable - size; SLACK_ESCAPE: the size stands in the word before the seal
- *        32..63  bits 0..31 times an odd number (modulo 2^32), exclusive-or bits 4..35 of the
+ *        32..63  bits 0..31 times an odd number (modulo 2^32), exclusive-or a hash of the
  *                address: whatever is written over its first byte changes all that it says. Where
  *                the slack is SLACK_ESCAPE it is another odd number, so that the shortest way need
  *                not ask
@@ -54,11 +54,12 @@ struct ht_block {
 #define HT_ESCAPE_FACTOR 0x85EBCA6Bu
 _Static_assert(HT_SEAL_FACTOR *HT_SEAL_INVERSE == 1u, "modulo 2^32");
 
-/* What the address gives to a seal: its bits 4..35 in the upper half. Blocks of glibc's stand at
- * multiples of 16, so that shifting alone leaves nothing in the lower half. */
+/* What the address gives to a seal: a hash in the upper half. (Bits of the address itself are two
+ * instructions less, but then strangers that hold the same word are taken for seals in clusters.)
+ */
 static inline uint64_t ht_seal_address(const void *p)
 {
-    return (uint64_t)(uintptr_t)p << 28;
+    return (uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 32 << 32;
 }
 
 /* Content in the lower half, content times `factor` in the upper: one multiplication. */
@@ -72,7 +73,7 @@ static inline uint64_t ht_seal_make(const void *p, uint32_t site, size_t slack)
 {
     uint32_t content = site | (uint32_t)slack << HT_SITE_BITS;
     uint32_t factor = slack == HT_SLACK_ESCAPE ? HT_ESCAPE_FACTOR : HT_SEAL_FACTOR;
-    return ht_seal_spread(content, factor) ^ (ht_seal_address(p) & ~(uint64_t)UINT32_MAX);
+    return ht_seal_spread(content, factor) ^ ht_seal_address(p);
 }
 
 /* Whether a block is of heaptally's own memory: its heap or the bootstrap arena. */
