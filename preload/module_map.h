@@ -49,8 +49,8 @@ struct ht_module *ht_module(uint32_t id);
 /*
  * From here to the release no other thread closes modules: frames that are made in between are
  * still there, with all that is known of them, to die with their module. Waits for a thread that is
- * just closing some; held for no longer than it takes to walk one stack. Never while holding it:
- * ht_modules_refresh, a fork.
+ * just closing some; held while one stack is walked, or new frames get their modules. Never while
+ * holding it: ht_modules_refresh, a fork.
  */
 void ht_modules_hold(void);
 void ht_modules_release(void);
