@@ -1,18 +1,29 @@
 #include "tag.h"
 
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "heaptally/snapshot_format.h"
 #include "internal_heap.h"
 
 #define MAX_TAGS_USED (HT_TAGS - HT_TAGS / 8) /* beyond, probing would become slow */
 
+#define ENTRY_SHIFT 32
+#define HASH_SHIFT  48
+
+uint64_t ht_scopes[HT_TAGS];
 static struct ht_tag_entry *entries; /* HT_TAGS of them */
-struct ht_scope ht_scopes[HT_TAGS];
+static struct ht_tag_entry no_name;  /* of the pairs */
 static _Atomic uint32_t used;
 static uint32_t other;
+
+/* What is looked for: a name, or where `length` is 0 a pair, which is all in `word`. */
+struct wanted {
+    const char *name;
+    size_t length;
+    uint32_t hash;
+    uint16_t kind;
+    uint64_t word;
+};
 
 bool ht_tag_begin(void)
 {
@@ -32,68 +43,90 @@ static uint32_t hash_of(const char *name, size_t length)
     return hash;
 }
 
-/* Waits for another thread that is writing this entry, which takes it a moment, or longer where it
- * was preempted: so this one sleeps, and a thread of lower priority gets its turn. A writer is
- * never what a signal handler interrupted (see claim). Bounded all the same: then the name gets a
- * second id. */
-static bool becomes_ready(struct ht_tag_entry *entry)
+/* The entry that the word of an id refers to, NULL for a pair. */
+static struct ht_tag_entry *entry_of(uint64_t word)
 {
-    const struct timespec pause = {0, 50000};
-    for (int i = 0; i < 20000; i++) {
-        if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 2)
-            return true;
-        if (i > 100)
-            nanosleep(&pause, NULL);
-    }
-    return false;
+    uint32_t place = (uint16_t)(word >> ENTRY_SHIFT);
+    return place ? &entries[place - 1] : NULL;
 }
 
-/* Signals wait while the entry is half written. `scope`: what the id will stand for, NULL for
- * itself. */
-static bool claim(struct ht_tag_entry *entry, const char *name, size_t length, uint32_t hash,
-                  uint16_t kind, const struct ht_scope *scope)
+static bool is_wanted(uint64_t word, const struct wanted *wanted)
 {
-    uint32_t empty = 0;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool claimed = __atomic_compare_exchange_n(&entry->state, &empty, 1, false, __ATOMIC_ACQUIRE,
-                                               __ATOMIC_RELAXED);
-    if (claimed) {
-        entry->hash = hash;
-        entry->kind = kind;
-        entry->length = (uint16_t)length;
-        memcpy(entry->name, name, length);
-        uint16_t id = (uint16_t)(entry - entries);
-        ht_scopes[id] = scope ? *scope : (struct ht_scope){.owner = id};
-        __atomic_store_n(&entry->state, 2, __ATOMIC_RELEASE);
+    if (wanted->length == 0)
+        return word == wanted->word;
+    const struct ht_tag_entry *entry = entry_of(word);
+    return entry && word >> HASH_SHIFT == wanted->hash >> 16 && entry->length == wanted->length &&
+           memcmp(entry->name, wanted->name, wanted->length) == 0;
+}
+
+/* An entry that is nobody's, or NULL: there are more of them than ids are given out, so that only
+ * threads that were ended in here can have used them up. */
+static struct ht_tag_entry *take_entry(uint32_t hash)
+{
+    for (uint32_t i = 0; i < HT_TAGS; i++) {
+        struct ht_tag_entry *entry = &entries[(hash + i) % HT_TAGS];
+        uint32_t free = 0;
+        if (__atomic_compare_exchange_n(&entry->taken, &free, 1, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return entry;
+    }
+    return NULL;
+}
+
+static void give_back(struct ht_tag_entry *entry)
+{
+    if (entry)
+        __atomic_store_n(&entry->taken, 0, __ATOMIC_RELEASE);
+}
+
+/* The entry of a name that has no id yet, and the word for it at `id`. NULL where there is none. */
+static struct ht_tag_entry *write_entry(const struct wanted *wanted, uint32_t id, uint64_t *word)
+{
+    struct ht_tag_entry *entry = take_entry(wanted->hash);
+    if (!entry)
+        return NULL;
+    entry->kind = wanted->kind;
+    entry->length = (uint16_t)wanted->length;
+    memcpy(entry->name, wanted->name, wanted->length);
+    entry->name[wanted->length] = '\0';
+    *word = id | (uint64_t)(entry - entries + 1) << ENTRY_SHIFT |
+            (uint64_t)(wanted->hash >> 16) << HASH_SHIFT;
+    return entry;
+}
+
+/* Gives `id` to what is wanted, unless something else has it: then `found` is that. False where
+ * there is no room. */
+static bool claim(uint32_t id, const struct wanted *wanted, uint64_t *found)
+{
+    struct ht_tag_entry *entry = NULL;
+    uint64_t word = wanted->word;
+    if (used >= MAX_TAGS_USED || (wanted->length && !(entry = write_entry(wanted, id, &word))))
+        return false;
+    *found = 0;
+    if (__atomic_compare_exchange_n(&ht_scopes[id], found, word, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
         used++;
+        *found = word;
+    } else {
+        give_back(entry);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return claimed;
+    return true;
 }
 
-/* The id of an entry, made where there is none; `full` where there is no place for it. */
-static uint32_t intern(const char *name, size_t length, uint16_t kind, const struct ht_scope *scope,
-                       uint32_t full)
+/* The id of what is wanted, made where there is none; `full` where there is no place for it. */
+static uint32_t intern(const struct wanted *wanted, uint32_t full)
 {
-    uint32_t hash = hash_of(name, length), index = hash % HT_TAGS;
-    for (unsigned probe = 0; probe < HT_TAGS; probe++, index = (index + 1) % HT_TAGS) {
-        if (index == 0)
+    uint32_t id = wanted->hash % HT_TAGS;
+    for (unsigned probe = 0; probe < HT_TAGS; probe++, id = (id + 1) % HT_TAGS) {
+        if (id == 0)
             continue;
-        struct ht_tag_entry *entry = &entries[index];
-        if (__atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) == 0) {
-            if (used >= MAX_TAGS_USED) {
-                __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
-                return full;
-            }
-            if (claim(entry, name, length, hash, kind, scope))
-                return index;
-        }
-        if (becomes_ready(entry) && entry->hash == hash && entry->length == length &&
-            memcmp(entry->name, name, length) == 0)
-            return index;
+        uint64_t found = __atomic_load_n(&ht_scopes[id], __ATOMIC_ACQUIRE);
+        if (found == 0 && !claim(id, wanted, &found))
+            break;
+        if (is_wanted(found, wanted))
+            return id;
     }
+    __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
     return full;
 }
 
@@ -107,24 +140,25 @@ uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
         while (length > HT_TAG_NAME_MAX - 3 && ((unsigned char)name[length] & 0xc0) == 0x80)
             length--;
     }
-    return intern(name, length, kind, NULL, other);
+    const struct wanted wanted = {
+        .name = name, .length = length, .hash = hash_of(name, length), .kind = kind};
+    return intern(&wanted, other);
 }
 
 uint32_t ht_scope_intern(uint32_t owner, uint32_t region)
 {
     if (!entries || region == 0)
         return owner;
-    const struct ht_scope scope = {(uint16_t)owner, (uint16_t)region};
-    char key[1 + sizeof scope] = ""; /* no name begins with a zero byte */
-    memcpy(key + 1, &scope, sizeof scope);
-    return intern(key, sizeof key, 0, &scope, owner);
+    const uint64_t word = owner | (uint64_t)region << 16;
+    return intern(&(struct wanted){.word = word, .hash = hash_of((const char *)&word, 4)}, owner);
 }
 
 struct ht_tag_entry *ht_tag(uint32_t id)
 {
-    if (id == 0 || id >= HT_TAGS || __atomic_load_n(&entries[id].state, __ATOMIC_ACQUIRE) != 2)
+    uint64_t word = id < HT_TAGS ? __atomic_load_n(&ht_scopes[id], __ATOMIC_ACQUIRE) : 0;
+    if (word == 0)
         return NULL;
-    return &entries[id];
+    return word >> ENTRY_SHIFT ? entry_of(word) : &no_name;
 }
 
 uint32_t ht_tag_count(void)
@@ -132,21 +166,27 @@ uint32_t ht_tag_count(void)
     return used;
 }
 
-static void count(uint32_t id, uint64_t *counter, uint32_t what)
+enum { INSTANTIATION, CYCLE };
+
+/* One more of what; pairs count nothing. */
+static void count(uint32_t id, int what)
 {
-    if (!(__atomic_load_n(&entries[id].counted, __ATOMIC_RELAXED) & what))
-        __atomic_fetch_or(&entries[id].counted, what, __ATOMIC_RELAXED);
-    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+    struct ht_tag_entry *entry = ht_tag(id);
+    if (!entry || entry == &no_name)
+        return;
+    uint32_t flag = what == CYCLE ? HT_TAG_COUNTS_CYCLES : HT_TAG_COUNTS_INSTANTIATIONS;
+    if (!(__atomic_load_n(&entry->counted, __ATOMIC_RELAXED) & flag))
+        __atomic_fetch_or(&entry->counted, flag, __ATOMIC_RELAXED);
+    __atomic_fetch_add(what == CYCLE ? &entry->cycles : &entry->instantiations, 1,
+                       __ATOMIC_RELAXED);
 }
 
 void ht_tag_count_instantiation(uint32_t id)
 {
-    if (ht_tag(id))
-        count(id, &entries[id].instantiations, HT_TAG_COUNTS_INSTANTIATIONS);
+    count(id, INSTANTIATION);
 }
 
 void ht_tag_count_cycle(uint32_t id)
 {
-    if (ht_tag(id))
-        count(id, &entries[id].cycles, HT_TAG_COUNTS_CYCLES);
+    count(id, CYCLE);
 }

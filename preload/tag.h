@@ -12,7 +12,17 @@
  *                                  in pid, in step     scope 412 = (7, 9)
  *                                  in no tag, in step  scope 88  = (0, 9)
  *
- * Entries are inserted by any thread, without a lock; they never change or go away.
+ * One word says what an id is, and is written once, by one compare-and-swap; it never changes or
+ * goes away:
+ *
+ *   bits  0..15  owner          of a name: its own id
+ *        16..31  region, 0 for none
+ *        32..47  of a name: where its entry is + 1; 0 for a pair
+ *        48..63  of a name: the upper bits of its hash
+ *
+ * The entry of a name is written before that, where nobody else looks. So any thread inserts, in
+ * the malloc path and in signal handlers too: no lock, no system call, and nobody waits for anybody
+ * else, be it a thread that was preempted or ended half-way.
  */
 #ifndef HEAPTALLY_TAG_H
 #define HEAPTALLY_TAG_H
@@ -26,9 +36,8 @@
 #define HT_TAG_NAME_MAX 127
 
 struct ht_tag_entry {
-    uint32_t state; /* 0 empty, 1 being written, 2 ready (release) */
-    uint32_t hash;
-    uint16_t kind; /* enum htl_tag_kind: how it first came up; 0 where it is no name */
+    uint32_t taken; /* by compare-and-swap: 1 for ever, once the entry has an id */
+    uint16_t kind;  /* enum htl_tag_kind: how it first came up; 0 where it is no name */
     uint16_t length;
     uint32_t counted;        /* HT_TAG_COUNTS_*: which of the two below mean anything */
     uint64_t instantiations; /* atomic add */
@@ -42,29 +51,26 @@ struct ht_tag_entry {
 /* Lays the table. False without memory. */
 bool ht_tag_begin(void);
 
-/* What the id of a scope stands for; of a name: the name itself as owner, and no region. */
-struct ht_scope {
-    uint16_t owner;  /* tag, 0 for none */
-    uint16_t region; /* name of the region, 0 for none */
-};
 _Static_assert(HT_TAGS <= UINT16_MAX, "a tag fits 16 bits");
-extern struct ht_scope ht_scopes[HT_TAGS]; /* by id; written before the id is given out */
+extern uint64_t ht_scopes[HT_TAGS]; /* by id: see above; 0 while there is none */
 
-/* The id of a name of at most HT_TAG_NAME_MAX bytes (what is longer is cut at a character). */
+/* The id of a name of at most HT_TAG_NAME_MAX bytes (what is longer is cut at a character). Any
+ * thread, signal handlers too; no lock, no system call. */
 uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind);
 
-/* The id of a scope. Where the table is full the region is lost, and the owner kept. */
+/* The id of a scope; the same holds. Where the table is full the region is lost, and the owner
+ * kept. */
 uint32_t ht_scope_intern(uint32_t owner, uint32_t region);
 
 /* The owner and the region of a scope, given by its id (below HT_TAGS). Any thread. */
 static inline uint32_t ht_scope_owner(uint32_t id)
 {
-    return ht_scopes[id].owner;
+    return (uint16_t)__atomic_load_n(&ht_scopes[id], __ATOMIC_RELAXED);
 }
 
 static inline uint32_t ht_scope_region(uint32_t id)
 {
-    return ht_scopes[id].region;
+    return (uint16_t)(__atomic_load_n(&ht_scopes[id], __ATOMIC_RELAXED) >> 16);
 }
 
 /* The scope of `owner` in the region, if any, of the scope `id`: what it takes to open a scope. */
@@ -74,7 +80,7 @@ static inline uint32_t ht_scope_with_owner(uint32_t id, uint32_t owner)
     return region ? ht_scope_intern(owner, region) : owner;
 }
 
-/* The entry of an id, or NULL if nothing is there (yet). */
+/* The entry of an id, or NULL if nothing is there (yet). All pairs share one, of kind 0. */
 struct ht_tag_entry *ht_tag(uint32_t id);
 
 /* How many entries there are. */

@@ -1,7 +1,8 @@
 /*
  * A thread that has allocated once gives up all system calls, each of which now kills the process,
  * and then allocates and frees through more than a thousand stacks, most of them new, and through
- * code that has never run before.
+ * code that has never run before; opens scopes and regions that were never open before, and resizes
+ * blocks of other owners in them.
  *
  *   no_syscalls         prints how many blocks were allocated after
  *   no_syscalls prove   makes a system call after, and must die of it
@@ -12,12 +13,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "heaptally.h"
 #include "tree.h"
 
 #define DEPTH     11
@@ -70,12 +74,46 @@ static void keep(void *p)
     blocks++;
 }
 
+/* Blocks of several owners, for strange_owners. */
+#define OWNERS 40
+static void *owned[OWNERS];
+
+static void have_owners(void)
+{
+    for (unsigned i = 0; i < OWNERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "owner %u", i);
+        uint32_t token = heaptally_v1_enter(heaptally_v1_tag(name));
+        owned[i] = malloc(100);
+        heaptally_v1_leave(token);
+    }
+}
+
+/* A block keeps its owner when it is resized in a region: a pair that is new each time. */
+static void strange_owners(void)
+{
+    heaptally_token token = heaptally_no_alloc_begin("step");
+    for (unsigned i = 0; i < OWNERS; i++) {
+        void *p = realloc(owned[i], 200);
+        owned[i] = p;
+    }
+    heaptally_no_alloc_end(token);
+    HEAPTALLY_SCOPE("late owner")
+    {
+        HEAPTALLY_NO_ALLOC("late region")
+        {
+            keep(fresh(32));
+        }
+    }
+}
+
 static void *work(void *argument)
 {
     free(malloc(100));
     have_memory();
     for (unsigned bits = 0; bits < 16; bits++)
         free(tree_left(bits, DEPTH, 64));
+    have_owners();
     give_up_system_calls();
     if (prove)
         syscall(SYS_getppid);
@@ -84,6 +122,8 @@ static void *work(void *argument)
             keep(tree_left(bits, DEPTH, 16 + bits % 512));
         for (unsigned i = 0; i < 100; i++)
             keep(fresh(32));
+        if (round == 0)
+            strange_owners();
         for (volatile unsigned i = 0; i < 2000000; i++) /* the monitor gets a turn */
             ;
     }

@@ -60,10 +60,14 @@ class OwnThreadTest(harness.TallyTest):
             os.unlink(path)
         result = self.tally([program], timeout=120)
         self.expect("without any", result.status, 0)
-        full, stacks, immediate = tree_blocks(self.report(self.only_snapshot()))
+        report = self.report(self.only_snapshot())
+        full, stacks, immediate = tree_blocks(report)
         wanted = int(result.out) + 16  # and those before the filter
         self.expect("blocks", full + immediate, wanted)
         self.expect_that("full stacks", stacks, stacks >= 1000, ">= 1000")
+        live = {c["tag"]: c["live_bytes"] for c in report["controllers"]}
+        kept = [live.get(f"owner {i}") for i in range(40)]
+        self.expect("owners that kept their resized block", kept.count(200), 40)
 
     def test_unwinding_is_the_monitors(self):
         gdb = harness.need_program(self, "gdb")
