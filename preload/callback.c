@@ -16,6 +16,8 @@
 #define STACK_BYTES      ((size_t)256 << 10) /* all of it is resident under mlockall */
 #define WAIT_FOR_RETURN  HT_SECOND
 
+/* Whoever starts the thread or waits for its end. Taken before `lock`. */
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below; held for moments */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct {
@@ -25,8 +27,10 @@ static struct {
     struct ht_alert pending[CALLBACK_PENDING];
     unsigned first, count;
     pthread_t thread;
-    bool running, stop, paused;
-    bool to_join;     /* `thread` has been started and not been waited for */
+    bool running, stop;
+    bool to_join;     /* `thread` has been started and not been waited for; by who holds `life` */
+    unsigned pauses;  /* who wants the thread away at present */
+    bool resumes;     /* it is to be there again once nobody does */
     bool calling;     /* the function is running, since `called` */
     bool said_threw;  /* of the function that is registered */
     uint64_t dropped; /* since the function was called last */
@@ -105,7 +109,7 @@ static void *callback_main(void *argument)
     return argument;
 }
 
-/* Starts the thread: 0 or -errno. The lock is held. The program's signals go to its own threads,
+/* Starts the thread: 0 or -errno. Both locks are held. The program's signals go to its own threads,
  * and its scheduling is not inherited. */
 static int start_thread(void)
 {
@@ -149,27 +153,68 @@ static bool wait_for_return(void)
     return true;
 }
 
-int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *function, void *user)
+/* A thread that ended in here would leave a lock closed, and so would a handler that asks again. */
+struct quiet {
+    int cancellation;
+    sigset_t signals;
+};
+
+static struct quiet quiet_begin(void)
 {
-    int error = 0, cancellation;
-    /* A thread that ended while it waits would leave the lock closed. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
+    struct quiet quiet;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &quiet.cancellation);
+    pthread_sigmask(SIG_SETMASK, &all, &quiet.signals);
+    return quiet;
+}
+
+static void quiet_end(const struct quiet *quiet)
+{
+    pthread_sigmask(SIG_SETMASK, &quiet->signals, NULL);
+    pthread_setcancelstate(quiet->cancellation, NULL);
+}
+
+/* Whether this is the thread that calls the function. */
+static bool is_own_thread(void)
+{
     pthread_mutex_lock(&lock);
+    bool own = state.running && pthread_equal(pthread_self(), state.thread);
+    pthread_mutex_unlock(&lock);
+    return own;
+}
+
+/* The lock is held, and `life` unless this is the own thread. Where the thread is wanted away it is
+ * started when it no longer is. */
+static int put_in_place(ht_callback_invoke *invoke, heaptally_alert_function *function, void *user)
+{
     state.invoke = invoke;
     state.function = function;
     state.user = user;
     state.first = state.count = 0;
     state.said_threw = false;
-    if (function && !state.running)
-        error = start_thread();
-    if (error) {
+    bool start = function && !state.running;
+    state.resumes = start && state.pauses;
+    int error = start && !state.pauses ? start_thread() : 0;
+    if (error)
         state.function = NULL;
-    } else if (state.running && !pthread_equal(pthread_self(), state.thread) &&
-               !wait_for_return()) {
+    return error;
+}
+
+int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *function, void *user)
+{
+    struct quiet quiet = quiet_begin();
+    bool own = is_own_thread();
+    if (!own)
+        pthread_mutex_lock(&life);
+    pthread_mutex_lock(&lock);
+    int error = put_in_place(invoke, function, user);
+    if (!own)
+        pthread_mutex_unlock(&life); /* before waiting: the function may want it */
+    if (!error && !own && state.running && !wait_for_return())
         error = -EBUSY;
-    }
     pthread_mutex_unlock(&lock);
-    pthread_setcancelstate(cancellation, NULL);
+    quiet_end(&quiet);
     return error;
 }
 
@@ -213,13 +258,16 @@ void ht_callback_end(void)
     pthread_mutex_unlock(&lock);
 }
 
-void ht_callback_pause(void)
+/* Ends the thread and waits for it, unless it is this one, or in a function that does not return.
+ * `life` is held. */
+static void end_thread(void)
 {
     pthread_mutex_lock(&lock);
-    bool own = state.running && pthread_equal(pthread_self(), state.thread);
-    bool idle = state.running && !own && wait_for_return();
-    state.paused |= idle;
-    state.stop = idle;
+    bool idle = state.to_join && wait_for_return();
+    if (idle) {
+        state.stop = true;
+        state.resumes |= state.running;
+    }
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
     if (!idle)
@@ -230,17 +278,39 @@ void ht_callback_pause(void)
     ht_internal_end(previous);
 }
 
+void ht_callback_pause(void)
+{
+    struct quiet quiet = quiet_begin();
+    if (!is_own_thread()) { /* with it, there are two threads at least: nothing would be gained */
+        pthread_mutex_lock(&life);
+        pthread_mutex_lock(&lock);
+        state.pauses++;
+        pthread_mutex_unlock(&lock);
+        end_thread();
+        pthread_mutex_unlock(&life);
+    }
+    quiet_end(&quiet);
+}
+
 void ht_callback_resume(void)
 {
-    pthread_mutex_lock(&lock);
-    if (state.paused && state.function && !state.running && start_thread() != 0)
-        state.function = NULL;
-    state.paused = false;
-    pthread_mutex_unlock(&lock);
+    struct quiet quiet = quiet_begin();
+    if (!is_own_thread()) {
+        pthread_mutex_lock(&life);
+        pthread_mutex_lock(&lock);
+        bool last = state.pauses && --state.pauses == 0; /* none in a child forked in between */
+        if (last && state.resumes && state.function && !state.running && start_thread() != 0)
+            state.function = NULL;
+        state.resumes &= !last;
+        pthread_mutex_unlock(&lock);
+        pthread_mutex_unlock(&life);
+    }
+    quiet_end(&quiet);
 }
 
 void ht_callback_forget(void)
 {
+    pthread_mutex_init(&life, NULL);
     pthread_mutex_init(&lock, NULL);
     pthread_cond_init(&changed, NULL);
     memset(&state, 0, sizeof state);

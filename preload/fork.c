@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "capture_ring.h"
 #include "heaptally/units.h"
@@ -15,6 +16,7 @@
 #define PARK_WAIT HT_SECOND
 
 static uint32_t *mark;      /* on a page that is wiped in children; 1 in the process that set it */
+static pid_t process;       /* where the handlers were registered, or ran in the child */
 static pthread_t parked_by; /* whoever holds the gate for a fork, while `parked` */
 static bool parked;         /* written by the holder of the gate alone */
 
@@ -60,6 +62,7 @@ static void in_child(void)
 {
     bool safe = unlock();
     parked = false;
+    process = getpid();
     if (mark)
         *mark = 1;
     if (safe && ht_thread_after_fork() && !ht_self->busy)
@@ -74,10 +77,16 @@ int ht_fork_setup(void)
         *mark = 1;
     else
         mark = NULL;
+    process = getpid();
     return -pthread_atfork(before, in_parent, in_child);
 }
 
 bool ht_fork_happened(void)
 {
     return mark && *mark == 0;
+}
+
+bool ht_in_copied_process(void)
+{
+    return process && process != getpid(); /* before the handlers: nothing of ours runs yet */
 }

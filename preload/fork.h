@@ -20,4 +20,8 @@ int ht_fork_setup(void);
 /* Whether this process is a copy that no handler has run in. */
 bool ht_fork_happened(void);
 
+/* The same, and also for a child that shares the memory of its parent, as after vfork. A system
+ * call. */
+bool ht_in_copied_process(void);
+
 #endif

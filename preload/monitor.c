@@ -42,10 +42,18 @@
 #define PARK_FINAL    (2 * HT_SECOND)
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static pthread_t thread;
-static bool started, running, finished, paused; /* by whoever starts and stops */
-static bool opened;                             /* by the holder of the gate; so is the next */
+static bool started;          /* somebody has figures to write at the end */
+static _Atomic bool finished; /* by the holder of the gate; so are the next two */
+static bool opened;
 static bool counting = true;
+
+/* Whoever starts the thread, ends it and waits for it. Taken before the gate, never while holding
+ * it, and with signals blocked: a handler may come here as well. */
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t thread;
+static _Atomic bool running;            /* there is a thread to wait for; by the holder of `life` */
+static unsigned pauses;                 /* who wants it away at present; the same */
+static bool resumes;                    /* it is to be there again once nobody does; the same */
 static _Atomic uint32_t stop_requested; /* also the futex to sleep on */
 
 /* What threads of the program ask for. A job that several ask for at once is done once. */
@@ -277,7 +285,6 @@ static int create_thread(void)
     pthread_attr_t attributes;
     sigset_t all, before;
     struct sched_param normal = {0};
-    stop_requested = 0;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
@@ -294,11 +301,21 @@ static int create_thread(void)
     return -error;
 }
 
-static void say_if_not_started(int error)
+/* Starts the thread, if there shall be one: 0 or -errno. The caller holds `life`. */
+static int start_thread(void)
 {
+    if (running)
+        return 0;
+    stop_requested = 0;
+    if (finished) { /* by ht_monitor_final, which says so before it asks for the stop */
+        stop_requested = 1;
+        return 0;
+    }
+    int error = create_thread();
     if (error)
         ht_say("the monitor thread cannot be started (%s); figures are taken at the end only",
                strerror(-error));
+    return error;
 }
 
 /* Heaptally's own work on a thread of the program. */
@@ -343,13 +360,17 @@ void ht_monitor_take_up(void)
 
 int ht_monitor_start(void)
 {
-    if (running || finished)
-        return 0;
-    struct ht_thread *previous = ht_internal_begin();
+    struct ht_visit work;
+    int error = 0;
+    own_work_begin(&work);
+    pthread_mutex_lock(&life);
     started = true;
-    int error = create_thread();
-    say_if_not_started(error);
-    ht_internal_end(previous);
+    if (pauses)
+        resumes = true; /* the last of those who wanted it away starts it */
+    else
+        error = start_thread();
+    pthread_mutex_unlock(&life);
+    own_work_end(&work);
     return error;
 }
 
@@ -361,28 +382,33 @@ static void wake(void)
 
 void ht_monitor_pause(void)
 {
-    if (!running || paused)
-        return;
+    struct ht_visit work;
+    own_work_begin(&work);
+    pthread_mutex_lock(&life);
+    pauses++;
     /* Where it does not come out of the loader, this thread may be what it waits for. */
-    if (!ht_monitor_park(PARK_FINAL))
-        return;
-    struct ht_thread *previous = ht_internal_begin();
-    wake();
-    ht_monitor_unpark();
-    pthread_join(thread, NULL);
-    ht_internal_end(previous);
-    running = false;
-    paused = true;
+    if (running && ht_monitor_park(PARK_FINAL)) {
+        wake();
+        ht_monitor_unpark();
+        pthread_join(thread, NULL);
+        running = false;
+        resumes = true;
+    }
+    pthread_mutex_unlock(&life);
+    own_work_end(&work);
 }
 
 void ht_monitor_resume(void)
 {
-    if (!paused)
-        return;
-    paused = false;
-    struct ht_thread *previous = ht_internal_begin();
-    say_if_not_started(create_thread());
-    ht_internal_end(previous);
+    struct ht_visit work;
+    own_work_begin(&work);
+    pthread_mutex_lock(&life);
+    if (pauses && --pauses == 0 && resumes) { /* a child forked in between has none */
+        resumes = false;
+        start_thread();
+    }
+    pthread_mutex_unlock(&life);
+    own_work_end(&work);
 }
 
 bool ht_monitor_park(uint64_t wait_ns)
@@ -483,7 +509,9 @@ void ht_monitor_final(uint32_t end_reason)
 void ht_monitor_after_fork(void)
 {
     pthread_mutex_init(&gate, NULL);
-    started = running = finished = paused = opened = false;
+    pthread_mutex_init(&life, NULL);
+    started = running = finished = opened = resumes = false;
+    pauses = 0;
     stop_requested = 0;
     memset(jobs, 0, sizeof jobs);
     ht_snapshot_forget();

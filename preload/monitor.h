@@ -24,7 +24,8 @@ void ht_monitor_take_up(void);
 /* Starts the thread. Any thread; 0 or -errno. */
 int ht_monitor_start(void);
 
-/* Ends the thread and waits for it; ht_monitor_resume starts it again where it had been running. */
+/* Ends the thread and waits for it; ht_monitor_resume starts it again where it had been running.
+ * Any number of threads may do so at once: it stays away until the last has resumed it. */
 void ht_monitor_pause(void);
 void ht_monitor_resume(void);
 

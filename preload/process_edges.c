@@ -48,10 +48,15 @@ EXPORT int dlclose(void *handle)
     return result;
 }
 
-static void pause_threads(void)
+/* Ends the threads of ours; false where there is nothing to resume. In a copy of the process that
+ * shares or has inherited our variables (vfork, _Fork, raw clone) they are not ours to wait for. */
+static bool pause_threads(void)
 {
+    if (ht_in_copied_process())
+        return false;
     ht_monitor_pause();
     ht_callback_pause();
+    return true;
 }
 
 static void resume_threads(void)
@@ -62,18 +67,20 @@ static void resume_threads(void)
 
 EXPORT int unshare(int flags)
 {
-    pause_threads();
+    bool paused = pause_threads();
     int result = (int)syscall(SYS_unshare, flags), error = errno;
-    resume_threads();
+    if (paused)
+        resume_threads();
     errno = error;
     return result;
 }
 
 EXPORT int setns(int fd, int type)
 {
-    pause_threads();
+    bool paused = pause_threads();
     int result = (int)syscall(SYS_setns, fd, type), error = errno;
-    resume_threads();
+    if (paused)
+        resume_threads();
     errno = error;
     return result;
 }

@@ -91,6 +91,19 @@ class Forks(harness.TallyTest):
                             {"INTERVAL": "1s", "STACKS": "off"}, timeout=150)
         self.expect("150 forks, stacks off: exit status", result.status, 0)
 
+    def test_namespaces_left_by_many_threads(self):
+        """The monitor is away while a thread leaves a namespace: also where several do so at once,
+        and children, some of whom share its memory."""
+        result = self.tally([harness.program("namespace_storm")], {"INTERVAL": "10ms"},
+                            timeout=110)
+        self.expect("namespace storm: exit status; snapshot and callback afterwards",
+                    (result.status, result.out), (0, "0 0\n"))
+        self.assertEqual(result.err, "")
+        parent = [r for r in map(self.report, self.snapshots())
+                  if controller(r, "kept")["live_bytes"] == 100000]
+        self.expect("namespace storm: parent's file, complete",
+                    [r["process"]["complete"] for r in parent], [True])
+
 
 if __name__ == "__main__":
     harness.main()
