@@ -18,20 +18,40 @@ struct ht_intern ht_stacks = {
 
 uint16_t ht_frame_unloads[HT_FRAME_PAGES];
 
-/* Frames that are made from now on in these pages are new ones. */
-static void count_unload(uintptr_t start, uintptr_t end)
+_Static_assert((uint64_t)HT_FRAME_IN_DOUBT << HT_ADDRESS_BITS == HT_FRAME_DEAD, "see ht_frame_key");
+
+static void set_page(uint16_t *page, unsigned unloads, unsigned doubt)
+{
+    unsigned word = (unloads & (HT_FRAME_IN_DOUBT - 1)) | doubt;
+    __atomic_store_n(page, (uint16_t)word, __ATOMIC_RELAXED);
+}
+
+/* For each page of [start, end): `unloaded` more unloads, and `doubt` beside what was there. */
+static void mark_pages(uintptr_t start, uintptr_t end, unsigned unloaded, unsigned doubt)
 {
     for (uintptr_t page = start >> 12, last = (end - 1) >> 12; page <= last; page++) {
-        uint16_t *unloads = &ht_frame_unloads[page & (HT_FRAME_PAGES - 1)];
-        __atomic_store_n(unloads, (uint16_t)((*unloads + 1) & 0x7fff), __ATOMIC_RELAXED);
+        uint16_t *word = &ht_frame_unloads[page & (HT_FRAME_PAGES - 1)];
+        set_page(word, *word + unloaded, (*word & HT_FRAME_IN_DOUBT) | doubt);
         if (page - (start >> 12) == HT_FRAME_PAGES - 1)
             break; /* all of them */
     }
 }
 
+void ht_frames_doubt(uintptr_t start, uintptr_t end)
+{
+    mark_pages(start, end, 0, HT_FRAME_IN_DOUBT);
+}
+
+void ht_frames_trust(void)
+{
+    for (unsigned i = 0; i < HT_FRAME_PAGES; i++)
+        if (ht_frame_unloads[i] & HT_FRAME_IN_DOUBT)
+            set_page(&ht_frame_unloads[i], ht_frame_unloads[i], 0);
+}
+
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
 {
-    count_unload(start, end);
+    mark_pages(start, end, 1, 0); /* what is made there from now on is new */
     for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {

@@ -9,6 +9,9 @@
  *
  * The key of a frame is its return address and, above it, how often its page was unloaded: what
  * comes and goes at one address for ever would else fill the few places where one key may stand.
+ * While a dlclose is under way somewhere, the pages that it may take away are *in doubt*: whether
+ * they still hold what they held, or another thread's library already, is known once it is over.
+ * Until then no return address there has a frame.
  *
  * A stack is a path in a tree that grows from the outside in: a node is (outer node, frame), and
  * its id stands for the whole stack. The roots say how the stack ends:
@@ -46,10 +49,12 @@ enum ht_stack_root {
 extern struct ht_intern ht_frames; /* key: see ht_frame_key; then rule, ht_frame_info */
 extern struct ht_intern ht_stacks; /* key: outer node << 32 | frame */
 
-/* How often a page was unloaded; modulo 2^15, which dead frames make harmless as well. Written
- * under the module map's lock. */
+/* How often a page was unloaded; modulo 2^15, which dead frames make harmless as well. The topmost
+ * bit says that it is in doubt. Written under the module map's lock. */
+#define HT_FRAME_IN_DOUBT 0x8000u
 extern uint16_t ht_frame_unloads[HT_FRAME_PAGES] HT_HIDDEN;
 
+/* With HT_FRAME_DEAD, which is the same bit, where the page is in doubt. */
 static inline uint64_t ht_frame_key(uintptr_t pc)
 {
     uint64_t unloads =
@@ -57,10 +62,17 @@ static inline uint64_t ht_frame_key(uintptr_t pc)
     return unloads << HT_ADDRESS_BITS | pc;
 }
 
-/* The frame of a return address, or HT_INTERN_FULL. Any thread, signal handlers too. */
+/* The frame of a return address, or HT_INTERN_FULL, also where its page is in doubt. Any thread,
+ * signal handlers too. */
 static inline uint32_t ht_frame_intern(uintptr_t pc)
 {
-    return ht_intern(&ht_frames, ht_frame_key(pc), true);
+    uint64_t key = ht_frame_key(pc);
+    return key & HT_FRAME_DEAD ? HT_INTERN_FULL : ht_intern(&ht_frames, key, true);
+}
+
+static inline bool ht_frame_is_in_doubt(uintptr_t pc)
+{
+    return ht_frame_key(pc) & HT_FRAME_DEAD;
 }
 
 static inline uint64_t *ht_frame_rule(uint32_t frame)
@@ -109,5 +121,10 @@ static inline uint32_t ht_stack_root(uint32_t stack)
 /* Marks every frame of [start, end) as dead and notes its module. When it is gone; the caller holds
  * the module map's lock. */
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module);
+
+/* Puts the pages of [start, end) in doubt; takes all doubt away. The caller holds the module map's
+ * lock. */
+void ht_frames_doubt(uintptr_t start, uintptr_t end);
+void ht_frames_trust(void);
 
 #endif

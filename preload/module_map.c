@@ -5,6 +5,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "frame_table.h"
@@ -22,8 +23,9 @@ static struct ht_module *modules[MAX_MODULES];
 static _Atomic uint32_t module_count;
 static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER; /* before `lock` */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic uint64_t close_count;            /* raised whenever modules were found gone */
+static uint32_t close_count;                    /* raised whenever modules were found gone; lock */
 static unsigned long long last_adds, last_subs; /* of the list that the map agrees with; lock */
+static unsigned unloads_under_way;              /* calls of dlclose; lock */
 
 static struct {
     const char *glob;
@@ -88,6 +90,7 @@ struct seen {
     uint32_t build_id_length;
     char path[1024];
     char soname[128];
+    bool stays;
 };
 
 struct listing {
@@ -208,6 +211,18 @@ static int list_object(struct dl_phdr_info *info, size_t size, void *context)
     return 0;
 }
 
+/* The loader itself came with the program, and so did all that is listed before it: what is loaded
+ * later is listed later. (Some that came with the program may follow it too, and nobody knows.) */
+static void find_what_stays(struct listing *listing)
+{
+    unsigned initial = 0;
+    for (unsigned j = 0; j < listing->count; j++)
+        if (listing->seen[j].load_bias == getauxval(AT_BASE))
+            initial = j;
+    for (unsigned j = 0; j <= initial && j < listing->count; j++)
+        listing->seen[j].stays = true; /* the program at least */
+}
+
 /* ---- the map ------------------------------------------------------------------------------------
  */
 
@@ -264,9 +279,10 @@ static void add(const struct seen *seen)
     bool vdso = strcmp(seen->path, "[vdso]") == 0;
     *module = (struct ht_module){
         .id = module_count,
-        .generation = (uint32_t)close_count,
+        .generation = close_count,
         .soname = text + path,
         .base = base_name(text),
+        .stays = seen->stays,
         .unwind = {.file = {.path = vdso ? NULL : text,
                             .build_id = seen->build_id_length ? build_id : NULL,
                             .build_id_length = seen->build_id_length,
@@ -283,7 +299,7 @@ static void add(const struct seen *seen)
     module_count++;
 }
 
-/* Closes what is no longer listed: its frames die, and no memo that holds them is valid. */
+/* Closes what is no longer listed, and its frames die; whether there was anything. */
 static bool close_missing(const struct listing *listing)
 {
     bool any = false;
@@ -298,10 +314,6 @@ static bool close_missing(const struct listing *listing)
         module->written = false;
         ht_frames_kill(module->unwind.start, module->unwind.end, module->id);
         any = true;
-    }
-    if (any) {
-        close_count++;
-        ht_memo_next_generation();
     }
     return any;
 }
@@ -326,7 +338,10 @@ static bool find(const struct seen *seen)
 /* Brings the map to what the loader's list says. The caller holds the lock. */
 static void update(const struct listing *listing)
 {
-    close_missing(listing);
+    if (close_missing(listing)) {
+        close_count++;
+        ht_memo_next_generation();
+    }
     for (unsigned j = 0; j < listing->count; j++)
         if (!find(&listing->seen[j]))
             add(&listing->seen[j]);
@@ -334,35 +349,48 @@ static void update(const struct listing *listing)
     last_subs = listing->subs;
 }
 
-/* One reading of the list; false where a module went away on another thread meanwhile. `held`: the
- * caller holds the modules. */
-static bool refresh_once(bool force, bool held)
+/* The loader's counts only rise. */
+static bool is_older_than_map(const struct listing *listing)
+{
+    return listing->adds < last_adds || listing->subs < last_subs;
+}
+
+enum outcome { UP_TO_DATE, OLD_NEWS, NO_MEMORY };
+
+/* One reading of the list. `held`: the caller holds the modules. */
+static enum outcome refresh_once(bool force, bool held)
 {
     struct listing listing = {.force = force};
-    uint64_t closes_before = close_count;
+    enum outcome outcome = UP_TO_DATE;
     dl_iterate_phdr(list_object, &listing);
-    bool usable = !listing.unchanged && !listing.failed && listing.count > 0, current = true;
-    if (usable) {
+    if (listing.failed) {
+        outcome = NO_MEMORY;
+    } else if (!listing.unchanged && listing.count > 0) {
+        find_what_stays(&listing);
         if (!held)
             ht_modules_hold();
         pthread_mutex_lock(&lock);
-        current = close_count == closes_before;
-        if (current)
+        if (is_older_than_map(&listing))
+            outcome = OLD_NEWS;
+        else
             update(&listing);
         pthread_mutex_unlock(&lock);
         if (!held)
             ht_modules_release();
     }
     ht_heap_free(listing.seen);
-    return current;
+    return outcome;
 }
 
-static void refresh(bool force, bool held)
+/* False where there was no memory for it: the map is what it was. */
+static bool refresh(bool force, bool held)
 {
     int saved = errno;
-    while (!refresh_once(force, held))
+    enum outcome outcome;
+    while ((outcome = refresh_once(force, held)) == OLD_NEWS)
         force = true;
     errno = saved;
+    return outcome == UP_TO_DATE;
 }
 
 void ht_modules_refresh(bool force)
@@ -373,4 +401,36 @@ void ht_modules_refresh(bool force)
 void ht_modules_refresh_held(void)
 {
     refresh(true, true);
+}
+
+/* ---- unloading ----------------------------------------------------------------------------------
+ */
+
+void ht_modules_unload_begins(void)
+{
+    refresh(true, false); /* what goes away can be named afterwards */
+    bool any = false;
+    pthread_mutex_lock(&lock);
+    unloads_under_way++;
+    for (uint32_t i = 0; i < module_count; i++) {
+        const struct ht_module *module = modules[i];
+        if (module->stays || (module->flags & HTL_MODULE_CLOSED))
+            continue;
+        /* A return address may be the byte after the last of its module. */
+        ht_frames_doubt(module->unwind.start, module->unwind.end + 1);
+        any = true;
+    }
+    if (any) /* after: who sees the new generation sees the doubt */
+        ht_memo_next_generation();
+    pthread_mutex_unlock(&lock);
+}
+
+/* Where the map could not be brought up to date, the doubt stays. */
+void ht_modules_unload_ended(void)
+{
+    bool known = refresh(true, false);
+    pthread_mutex_lock(&lock);
+    if (known && --unloads_under_way == 0)
+        ht_frames_trust();
+    pthread_mutex_unlock(&lock);
 }

@@ -7,8 +7,13 @@
  * stays, closed, for the reports.
  *
  * One mutex guards the map; it is a leaf: nothing that takes the loader's lock is called while it
- * is held. A list that was read from the loader while a module went away is thrown away and read
- * again.
+ * is held. A list that is older than what the map knows already is thrown away and read again.
+ *
+ * Between the moment at which the loader unmaps a module and the one at which the map gets to know
+ * of it, another thread may load something else to its address and allocate there. So from before a
+ * dlclose to after it, whatever it may take away is in doubt (frame_table.h), and what was
+ * remembered before is void: what is allocated there meanwhile is counted by tag alone. Nothing
+ * takes away the program and the libraries that it started with.
  */
 #ifndef HEAPTALLY_MODULE_MAP_H
 #define HEAPTALLY_MODULE_MAP_H
@@ -28,6 +33,7 @@ struct ht_module {
         unwind;         /* file, load bias, extent; pointers into this entry's own memory */
     const char *soname; /* "" where there is none */
     const char *base;   /* file name without directories */
+    bool stays;         /* the loader had it before the program began: never unloaded */
     uint32_t default_tag;
     bool written; /* monitor: is in the snapshot file */
 };
@@ -39,6 +45,10 @@ void ht_modules_skip(const char *glob, size_t length);
 /* Reads the loader's list. `force`: also where nothing seems to have changed. Takes the loader's
  * lock; allocates from the internal heap only (the caller is HT_INTERNAL). */
 void ht_modules_refresh(bool force);
+
+/* Around the loader's dlclose, on the thread that calls it; may be nested. Forced refreshes. */
+void ht_modules_unload_begins(void);
+void ht_modules_unload_ended(void);
 
 /* The module that holds the call that returns to `pc`, or NULL. Entries live for ever. */
 struct ht_module *ht_module_of(uintptr_t pc);

@@ -21,19 +21,19 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* With signals blocked: a handler that allocates or forks must not find the map's lock held. */
-static void refresh_modules(void)
+static void tell_module_map(void (*what)(void))
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     struct ht_thread *previous = ht_internal_begin();
-    ht_modules_refresh(true);
+    what();
     ht_internal_end(previous);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Before: what is loaded gets known, so that it can be named after it is gone. After: what has
- * gone is closed, its frames die and remembered stacks are void. */
+/* Before: what is loaded gets known, so that it can be named after it is gone, and what may go is
+ * in doubt. After: what has gone is closed, its frames die and remembered stacks are void. */
 EXPORT int dlclose(void *handle)
 {
     static int (*real)(void *);
@@ -42,9 +42,9 @@ EXPORT int dlclose(void *handle)
     if (ht_self->busy == HT_INTERNAL || !ht_boot() || ht_fork_happened() ||
         ht_is_dormant()) /* while it is only stopped, frames die all the same */
         return real(handle);
-    refresh_modules();
+    tell_module_map(ht_modules_unload_begins);
     int result = real(handle);
-    refresh_modules();
+    tell_module_map(ht_modules_unload_ended);
     return result;
 }
 

@@ -14,6 +14,8 @@ _Static_assert(HT_SITE_LIMIT < 1u << 20, "a site id fits the seal");
 
 uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
 {
+    if (ht_frame_is_in_doubt(pc))
+        return tag;
     uint32_t frame = ht_frame_intern(pc);
     if (frame == HT_INTERN_FULL)
         return ht_site_intern(HT_INTERN_FULL, tag);

@@ -47,7 +47,8 @@ static inline uint32_t ht_site_tag(uint32_t site)
 /* Whether an id, read from memory that the program may have overwritten, is a site's. */
 bool ht_site_exists(uint32_t site);
 
-/* The site of an allocation of which only the immediate return address is looked at. */
+/* The site of an allocation of which only the immediate return address is looked at; its tag alone
+ * where even that is in doubt (frame_table.h). */
 uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag);
 
 /* Lays the first segments of frames, stacks, sites and their totals. False without memory. */

@@ -16,13 +16,15 @@ BUILDS = ("twins_O0", "twins_O2", "twins_O3_keep")
 
 
 class TwinsTest(harness.TallyTest):
-    def check(self, case, program, *more, least_full=LEAST_FULL):
-        result = self.tally([harness.program(program), case, *more])
+    def check(self, case, program, *more, least_full=LEAST_FULL, beneath=None, **keywords):
+        result = self.tally([harness.program(program), *([case] if case else []), *more],
+                            beneath=beneath)
         if result.status == 4:
             self.skipTest(result.err.strip())
         self.assertEqual(result.status, 0, f"{result.err} {result.own}")
         report = self.report(self.only_snapshot())
-        path_sizes.check(self, f"{program} {case}", result.out, report, least_full)
+        path_sizes.check(self, f"{program} {case}".rstrip(), result.out, report, least_full,
+                         **keywords)
 
     def each_build(self, case, *more, **keywords):
         for build in BUILDS:
@@ -54,6 +56,10 @@ class TwinsTest(harness.TallyTest):
 
     def test_libraries_at_one_address_shared_leaf(self):
         self.each_build("shared", PLUGIN_ROUNDS, *self.plugins(), least_full=0.025)
+
+    def test_library_comes_while_another_goes(self):
+        self.check("", "unload_window", *self.plugins(), least_full=0.2, with_nameless=True,
+                   beneath=harness.program("late_dlclose.so"))
 
 
 if __name__ == "__main__":
