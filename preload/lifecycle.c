@@ -164,6 +164,15 @@ int ht_watch_set(bool on)
     return 0;
 }
 
+void ht_watch_give_up(const char *why)
+{
+    if (!stopped)
+        begin_stopped();
+    sleep_for_good();
+    ht_control_end();
+    ht_say("%s", why);
+}
+
 static int set_from_outside(bool on)
 {
     if (ht_is_dormant())

@@ -9,7 +9,8 @@
  *   watched      monitor thread and file are there
  *   stopped      by --dormant or ht_watch_stop: there is a monitor thread, but nothing new is
  *                counted and no tick is taken until ht_watch_start. What was counted is counted out
- *   dormant      the same for good: AT_SECURE, --only, --no-children, or no memory
+ *   dormant      the same for good: AT_SECURE, --only, --no-children, no memory, or a monitor whose
+ *                user is no longer the program's
  *   final        the destructor or quick_exit has taken the last figures
  */
 #ifndef HEAPTALLY_LIFECYCLE_H
@@ -44,6 +45,10 @@ int ht_watch_stop(void);
 
 /* Whether counting is stopped by request, and could be started. */
 bool ht_watch_is_stopped(void);
+
+/* The process is dormant for good from now on, and says why: a last tick is written, the socket is
+ * closed. The monitor, while it holds the gate. */
+void ht_watch_give_up(const char *why);
 
 /* Whether this process is dormant for good. */
 bool ht_is_dormant(void);

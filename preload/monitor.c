@@ -17,8 +17,10 @@
 #include "callback.h"
 #include "conditions.h"
 #include "control.h"
+#include "credentials.h"
 #include "detect.h"
 #include "heaptally/units.h"
+#include "lifecycle.h"
 #include "moment.h"
 #include "options.h"
 #include "prometheus.h"
@@ -41,11 +43,15 @@
 #define REST_STEADY   19u /* otherwise: a twentieth */
 #define PARK_FINAL    (2 * HT_SECOND)
 
+#define CREDENTIALS_EVERY   (500 * HT_MILLISECOND)
+#define CREDENTIALS_CHANGED (20 * HT_MILLISECOND) /* while they are being changed */
+
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static bool started;          /* somebody has figures to write at the end */
 static _Atomic bool finished; /* by the holder of the gate; so are the next two */
 static bool opened;
 static bool counting = true;
+static _Atomic bool gave_up; /* the thread has ended by itself, for good; by itself */
 
 /* Whoever starts the thread, ends it and waits for it. Taken before the gate, never while holding
  * it, and with signals blocked: a handler may come here as well. */
@@ -66,7 +72,8 @@ static struct {
 /* When things are due; the monitor thread only. */
 static struct {
     uint64_t poll, poll_wait, last_new_stack;
-    uint64_t look, tick, sync;
+    uint64_t look, tick, sync, credentials;
+    bool waits; /* nothing is done before `credentials` */
     uint64_t random;
 } due;
 
@@ -202,6 +209,8 @@ static uint64_t next_work(void)
 
 static uint64_t next_deadline(void)
 {
+    if (due.waits)
+        return due.credentials;
     uint64_t work = next_work(), control = ht_control_due();
     return work < control ? work : control;
 }
@@ -219,10 +228,30 @@ static void carry_out_jobs(void)
     }
 }
 
+/* Whether there may be work in the name of this thread. The gate is held. Where it is another's
+ * than the program's, the process is dormant from now on. */
+static bool may_work(uint64_t now)
+{
+    if (now < due.credentials)
+        return !due.waits;
+    enum ht_credentials credentials = ht_credentials_look(now);
+    due.waits = credentials != HT_CREDENTIALS_SAME;
+    due.credentials = now + (due.waits ? CREDENTIALS_CHANGED : CREDENTIALS_EVERY);
+    if (credentials == HT_CREDENTIALS_FOREIGN) {
+        gave_up = true;
+        ht_watch_give_up("credentials: the program's main thread has become another user or group "
+                         "without heaptally's thread, which cannot follow; nothing more is "
+                         "counted. Change users by libc's setresuid, which changes all threads");
+    }
+    return !due.waits;
+}
+
 /* What is due now; the gate is held. */
 static void take_turn(void)
 {
     uint64_t now = ht_now_ns();
+    if (!may_work(now))
+        return;
     if (now >= next_work())
         work(now);
     ht_control_serve(now);
@@ -251,13 +280,15 @@ static void *monitor_main(void *argument)
     due.poll = due.look = due.last_new_stack = now;
     due.tick = now + interval;
     due.sync = now + ht_settings.value[HT_OPT_SYNC];
+    due.credentials = now;
+    due.waits = false;
     pthread_mutex_lock(&gate);
     if (!stop_requested && counting)
         open_file();
     if (!stop_requested && ht_settings.value[HT_OPT_STACKS] == HT_STACKS_FULL)
         ht_unwind_begin();
     pthread_mutex_unlock(&gate);
-    while (!stop_requested) {
+    while (!stop_requested && !gave_up) {
         sleep_until(next_deadline());
         pthread_mutex_lock(&gate);
         if (!stop_requested && !finished)
@@ -304,7 +335,7 @@ static int create_thread(void)
 /* Starts the thread, if there shall be one: 0 or -errno. The caller holds `life`. */
 static int start_thread(void)
 {
-    if (running)
+    if (running || gave_up)
         return 0;
     stop_requested = 0;
     if (finished) { /* by ht_monitor_final, which says so before it asks for the stop */
@@ -510,7 +541,10 @@ void ht_monitor_after_fork(void)
 {
     pthread_mutex_init(&gate, NULL);
     pthread_mutex_init(&life, NULL);
-    started = running = finished = opened = resumes = false;
+    started = opened = resumes = false;
+    running = false;
+    finished = false;
+    gave_up = false;
     pauses = 0;
     stop_requested = 0;
     memset(jobs, 0, sizeof jobs);
@@ -519,6 +553,7 @@ void ht_monitor_after_fork(void)
     ht_alert_forget();
     ht_prometheus_forget();
     ht_control_forget();
+    ht_credentials_forget();
     ht_callback_forget();
     ht_surface_forget();
 }
@@ -535,7 +570,7 @@ bool ht_monitor_snapshot(void)
 
 int ht_monitor_request(enum ht_job job, uint64_t wait_ns)
 {
-    if (!running || finished)
+    if (!running || finished || gave_up)
         return -EAGAIN;
     uint64_t deadline = ht_now_ns() + wait_ns;
     uint32_t mine = ++jobs[job].wanted, done;

@@ -141,6 +141,24 @@ class Surroundings(harness.TallyTest):
             for path in self.snapshots():
                 os.unlink(path)
 
+    def test_monitor_of_another_user(self):
+        """A monitor that did not become the user that the program became does nothing more; one
+        that libc changes along goes on, however often."""
+        harness.need_root(self)
+        name = "the main thread alone becomes another user"
+        result = self.tally([harness.program("drop_privileges"), "raw", harness.NOBODY, 2500])
+        self.unharmed(name, result, "")
+        said = [line for line in result.own if line.startswith("heaptally: credentials: ")]
+        self.expect(f"{name}: lines that say so", len(said), 1)
+        self.kept(name, self.only_snapshot(), {100000})
+        self.expect(f"{name}: sockets left", os.listdir(os.path.join(self.dir, "run")), [])
+        os.unlink(self.only_snapshot())
+        name = "all threads change users, 1,500 times"
+        result = self.tally([harness.program("drop_privileges"), "often", harness.NOBODY, 1500])
+        self.unharmed(name, result, "")
+        self.expect(f"{name}: lines of ours but the first", result.own[1:], [])
+        self.kept(name, self.only_snapshot(), {150000})
+
     def listing(self):
         return sorted(os.path.join(where, n) for where, _, names in os.walk(self.dir)
                       for n in names)

@@ -1,22 +1,41 @@
 /*
- * drop_privileges libc|raw UID: starts as root and goes on as UID. By libc all threads change; by
- * the raw system call only the calling thread does.
+ * drop_privileges libc|raw|often UID [MS]: starts as root and goes on as UID, for MS milliseconds
+ * (150). By libc all threads change; by the raw system call only the calling thread does; often: by
+ * libc, back and forth all the time.
  */
 #include "program.h"
 
+#include <stdbool.h>
 #include <sys/syscall.h>
+
+static void change_often(uid_t uid, long ms)
+{
+    for (long i = 0; i < ms; i++) {
+        MUST(setresuid(-1, uid, 0) == 0);
+        program_sink = malloc(10); /* so that the monitor has its turn as either */
+        free(program_sink);
+        MUST(setresuid(-1, 0, 0) == 0);
+        sleep_ms(1);
+    }
+}
 
 int main(int argc, char **argv)
 {
-    MUST(argc == 3);
+    MUST(argc >= 3);
     uid_t uid = (uid_t)atoi(argv[2]);
+    long ms = argc > 3 ? atol(argv[3]) : 150;
+    bool often = strcmp(argv[1], "often") == 0;
     keep_blocks("kept", 1000, 100);
     sleep_ms(150);
-    if (strcmp(argv[1], "libc") == 0)
+    if (often)
+        change_often(uid, ms);
+    else if (strcmp(argv[1], "libc") == 0)
         MUST(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
     else
         MUST(syscall(SYS_setresuid, uid, uid, uid) == 0);
-    MUST(getuid() == uid);
+    MUST(often || getuid() == uid);
+    if (!often)
+        sleep_ms(ms);
     keep_blocks("kept", 500, 100);
     sleep_ms(150);
     return 0;
