@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""No stack is wrong where stacks are odd, or disturbed while they are looked at: see odd_stacks.c."""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
+
+import harness
+
+DEPTH = 11
+
+
+def path_of(names):
+    """The path that the functions of a stack, innermost first, take through tree.h; None where they
+    are no whole path."""
+    turns = []
+    for name in names[1:]:
+        if name not in ("tree_left", "tree_right"):
+            break
+        turns.append(name == "tree_right")
+    turns.reverse()  # from the outside in; the first is always left
+    if len(turns) != DEPTH + 1 or turns[0]:
+        return None
+    return sum(turn << i for i, turn in enumerate(turns[1:]))
+
+
+class OddStacksTest(harness.TallyTest):
+    def check(self, case, least_full, program="odd_stacks", **keywords):
+        result = self.tally([harness.program(program), case], timeout=120, **keywords)
+        self.assertEqual(result.status, 0, f"{case}: {result.err} {result.own}")
+        full, immediate, wrong, live = 0, 0, [], 0
+        report = self.report(self.only_snapshot())
+        for site in (s for c in report["controllers"] for s in c["sites"]):
+            names = [f["function"] for f in site["stack"]]
+            blocks, size = site["allocated_blocks"], site["allocated_bytes"]
+            if not names or names[0] != "tree_leaf":
+                continue
+            live += site["live_blocks"]
+            if site["fallback"]:
+                immediate += blocks
+                continue
+            path = path_of(names)
+            if path is None or size != blocks * (1000 + path):
+                wrong.append(f"{blocks} blocks of {size} bytes: {names}")
+            else:
+                full += blocks
+        made = int(result.out.split()[-1])
+        self.expect(f"{case}: wrong stacks", wrong[:5], [])
+        self.expect(f"{case}: blocks, {full} of them under full stacks", full + immediate, made)
+        self.expect(f"{case}: of them alive", live, 0)
+        self.expect_that(f"{case}: share under full stacks", f"{full / made:.1%}",
+                         full >= least_full * made, f">= {least_full:.0%}")
+
+    def test_signals(self):
+        self.check("signals", 0.2, beneath=harness.program("../programs/signal_safe_allocator.so"))
+
+    def test_small_threads(self):
+        self.check("small-threads", 0.2)
+
+    def test_vfork(self):
+        self.check("vfork", 0.2)
+
+    def test_main_ends(self):
+        self.check("main-ends", 0.2)
+
+    def test_contexts(self):
+        self.check("contexts", 0.2)
+
+
+if __name__ == "__main__":
+    harness.main()
