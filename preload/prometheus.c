@@ -13,6 +13,7 @@
 #include "heaptally/trend_text.h"
 #include "heaptally/units.h"
 #include "internal_heap.h"
+#include "metrics_sweep.h"
 #include "module_map.h"
 #include "raw_io.h"
 
@@ -20,18 +21,20 @@
 #define EVERY_TICKS   5u
 #define SHORTEST_WAIT HT_SECOND
 #define LONGEST_WAIT  (15 * HT_SECOND)
+#define SWEEP_EVERY   (60 * HT_MINUTE)
 #define BUFFER_SIZE   16384u
 #define SAMPLE_MAX    1536u /* bytes that one line may take: names are short, and escaped at worst */
 
 static char directory[PATH_ROOM]; /* "" : nothing is written */
 static char path[PATH_ROOM], aside[PATH_ROOM];
-static uint64_t due;
+static uint64_t due, sweep_due;
 static bool written, failing;
 
 /* What is being written. */
 static char buffer[BUFFER_SIZE];
 static struct ht_text text;
 static int fd = -1, error;
+static char signature[128];
 static char process_labels[1024]; /* exe="...",host="...",pid="..." */
 
 void ht_prometheus_begin(const struct ht_settings *settings)
@@ -233,6 +236,7 @@ static void learn_names(void)
     snprintf(path, sizeof path, "%.3700s/heaptally-%.200s-%s.prom", directory,
              program ? program->base : "unknown", pid);
     snprintf(aside, sizeof aside, "%.4000s.tmp", path);
+    ht_metrics_sign(signature, sizeof signature);
 }
 
 static void write_file(const struct ht_moment *moment)
@@ -244,6 +248,7 @@ static void write_file(const struct ht_moment *moment)
     error = fd < 0 ? -errno : 0;
     text = ht_text_begin(buffer, sizeof buffer);
     if (!error) {
+        put(signature);
         put_process(moment);
         put_tags();
         flush();
@@ -269,6 +274,10 @@ void ht_prometheus_tick(const struct ht_moment *moment)
     wait = wait < SHORTEST_WAIT ? SHORTEST_WAIT : wait > LONGEST_WAIT ? LONGEST_WAIT : wait;
     due = moment->monotonic_ns + wait;
     write_file(moment);
+    if (moment->monotonic_ns >= sweep_due) {
+        sweep_due = moment->monotonic_ns + SWEEP_EVERY;
+        ht_metrics_sweep(directory);
+    }
 }
 
 void ht_prometheus_end(void)
@@ -281,6 +290,6 @@ void ht_prometheus_end(void)
 void ht_prometheus_forget(void)
 {
     path[0] = '\0';
-    due = 0;
+    due = sweep_due = 0;
     written = failing = false;
 }

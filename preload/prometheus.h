@@ -1,7 +1,8 @@
 /*
  * Metrics for the textfile collector of node_exporter: one file a process in --prometheus-dir,
  * written aside and renamed, so that a reader never sees half of it; every few ticks, and removed
- * at the end of the process, when its figures are no longer true.
+ * at the end of the process, when its figures are no longer true. What processes that were killed
+ * have left there is removed at the first write and once an hour (metrics_sweep.h).
  *
  * Names are those of the report's prometheus format. A figure that is not known is absent. Labels
  * hold names only, never an address. The file is readable by everybody, unlike all else that

@@ -15,7 +15,7 @@ TICK_MS = 20
 PHASES = harness.program("phases")
 
 # One line of the text format of Prometheus: a comment, or a sample whose labels are escaped.
-HELP = re.compile(r"# (HELP|TYPE) heaptally_[a-z_]+ .+")
+HELP = re.compile(r"# ((HELP|TYPE) heaptally_[a-z_]+ .+|heaptally [0-9]+ [0-9]+ [0-9]+)")
 SAMPLE = re.compile(r'(heaptally_[a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} '
                     r'(-?[0-9]+(?:\.[0-9]+)?)')
 
@@ -138,6 +138,78 @@ class Alerts(harness.TallyTest):
                 self.assertNotIn(key, found.setdefault(sample.group(1), {}), line)
                 found[sample.group(1)][key] = float(sample.group(3))
         return found
+
+    def await_that(self, condition, what, seconds=20):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"{what}: not within {seconds} s")
+            time.sleep(0.02)
+
+    def test_metrics_of_the_killed(self):
+        """What is left of killed processes goes; what is not left over, or not ours, stays."""
+        directory = os.path.join(self.dir, "metrics")
+        os.mkdir(directory)
+        options = {"PROMETHEUS_DIR": directory, "INTERVAL": "20ms"}
+
+        def begin():
+            process = harness.start([PHASES, ".20000"], self.dir, self.environment(options))
+            self.addCleanup(harness.finish, process, 30)
+            self.addCleanup(process.kill)
+            path = os.path.join(directory, f"heaptally-phases-{process.pid}.prom")
+            self.await_that(lambda: os.path.exists(path), "a file of metrics")
+            return process, path
+
+        def write(name, text, age=0):
+            path = os.path.join(directory, name)
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            os.utime(path, (time.time() - age,) * 2)
+            return path
+
+        killed, left = begin()
+        with open(left, encoding="ascii") as file:
+            signature = file.readline()
+        living = begin()[1]
+        killed.kill()
+        killed.wait()
+        _, start, names = signature.split()[2:]
+        me, gone, old = os.getpid(), killed.pid, "# HELP heaptally_live_bytes old\n"
+        removed = [
+            left,
+            write(f"heaptally-a-{me}.prom", f"# heaptally {me} {start} {names}\n"),
+            write(f"heaptally-b-{gone}.prom.tmp", signature),
+            write(f"heaptally-c-{me}.prom", f"# heaptally {me} {start} 1\n", 7200),
+            write(f"heaptally-d-{gone}.prom", old, 7200),
+            write(f"heaptally-e-{me}.prom.tmp", "", 7200),
+        ]
+        stays = [
+            living,
+            write(f"heaptally-f-{me}.prom", f"# heaptally {me} {start} 1\n"),
+            write(f"heaptally-g-{gone}.prom", old),
+            write(f"heaptally-h-{gone}.prom", "# of somebody else\n", 7200),
+            write(f"other-{gone}.prom", signature),
+            write("heaptally-i.prom", signature, 7200),
+            write(f"heaptally-{gone}.prom", signature, 7200),
+            write(f"heaptally-j-{gone}.txt", signature, 7200),
+            write("linked.prom", signature, 7200),
+        ]
+        symbolic = os.path.join(directory, f"heaptally-k-{gone}.prom")
+        os.symlink(stays[-1], symbolic)
+        hard = [write(f"heaptally-l-{gone}.prom", signature),
+                os.path.join(self.dir, "second name")]
+        os.link(*hard)
+        os.mkfifo(os.path.join(directory, f"heaptally-m-{gone}.prom"))
+        stays += [symbolic, hard[0], os.path.join(directory, f"heaptally-m-{gone}.prom")]
+        if os.geteuid() == 0:
+            stays.append(write(f"heaptally-n-{gone}.prom", signature))
+            os.chown(stays[-1], harness.NOBODY, harness.NOBODY)
+        stays.append(begin()[1])
+        self.await_that(lambda: not os.path.exists(left), "the file of the killed removed")
+        time.sleep(0.2)
+        self.expect("metrics of the killed that are left", [p for p in removed if
+                    os.path.lexists(p)], [])
+        self.expect("metrics that were not theirs, and are gone", [p for p in stays if
+                    not os.path.lexists(p)], [])
 
     def test_metrics(self):
         directory = os.path.join(self.dir, "metrics")
