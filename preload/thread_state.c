@@ -31,6 +31,18 @@ static pthread_key_t farewell_key;
 static bool farewell_key_made;
 static _Atomic unsigned threads_made;
 
+/* A thread that was cancelled in the middle of counting, or left it by siglongjmp, may have left
+ * half a memo record, and a cell that seems to be moved for ever. */
+static void tidy(struct ht_thread *thread)
+{
+    if (thread->busy != HT_COUNTING)
+        return;
+    memset(thread->memo_index, 0, sizeof thread->memo_index);
+    thread->last_count = 0;
+    if (thread->sequence & 1)
+        __atomic_store_n(&thread->sequence, thread->sequence + 1, __ATOMIC_RELEASE);
+}
+
 /* Runs at the end of a thread, among the destructors of other libraries, which may allocate and
  * free: so the state is given back only in the last round of destructors. */
 static void farewell(void *argument)
@@ -41,6 +53,7 @@ static void farewell(void *argument)
     ht_self = &ended;
     if (thread->tid == getpid())
         ht_main_thread_ended = true;
+    tidy(thread);
     thread->busy = HT_COUNTING;
     ht_cells_evict_all(thread);
     __atomic_store_n(&thread->taken, 0, __ATOMIC_RELEASE);

@@ -156,13 +156,24 @@ START_TEST(eviction_cut_short_by_a_fork)
 END_TEST
 
 #if !HT_THREAD_SANITIZER /* whose own state is gone when the last round of destructors runs */
+static bool cancelled_while_counting;
+
 static void *begin_and_end(void *argument)
 {
     ck_assert(ht_thread_begin());
     *(struct ht_thread **)argument = ht_self;
     ck_assert_uint_eq(ht_self->tag, 0);
     ht_self->tag = 5;
+    ck_assert_uint_eq(ht_self->sequence % 2, 0);
+    ck_assert_uint_eq(ht_self->memo_index[7], 0);
+    ck_assert_uint_eq(ht_self->last_count, 0);
     count(ht_self, sites[2], HT_ALLOCATED_BYTES, 8);
+    if (cancelled_while_counting) {
+        ht_self->sequence++;
+        ht_self->memo_index[7] = 4096;
+        ht_self->last_count = 3;
+        ht_self->busy = HT_COUNTING;
+    }
     return NULL;
 }
 
@@ -174,6 +185,7 @@ START_TEST(states_are_recycled)
     for (unsigned i = 0; i < 50; i++) {
         struct ht_thread *state = NULL;
         pthread_t thread;
+        cancelled_while_counting = i % 2;
         pthread_create(&thread, NULL, begin_and_end, &state);
         pthread_join(thread, NULL);
         first = first ? first : state;
