@@ -133,8 +133,9 @@ void ht_help_set(FILE *out)
 {
     fprintf(out,
             "heaptally set PID KEY=VALUE...\n\n"
-            "Changes settings of a running process: interval, threshold ([TAG=]SIZE), "
-            "leak-threshold,\nsync, max-file, written as the options of 'heaptally run'.\n\n"
+            "Changes settings of a running process: interval, warmup, threshold ([TAG=]SIZE),\n"
+            "trend-window, leak-threshold, sync, max-file, written as the options of\n"
+            "'heaptally run'. A warm-up begins when it is set, and all trends with it.\n\n"
             "  heaptally set 4711 threshold=200MB\n"
             "  heaptally set 4711 threshold=classical=20MB interval=10s\n%s",
             ending);

@@ -27,6 +27,7 @@
 
 #define MB_BYTES         ((double)HT_MB)
 #define LONGEST_INTERVAL HT_MINUTE /* the detector's windows are not much longer */
+#define LONGEST_WARMUP   (365 * HT_DAY)
 
 static uint64_t began_ns;
 
@@ -333,69 +334,77 @@ int ht_carry_out(enum ht_job job)
 
 /* What may be changed while the process runs. */
 static const enum ht_option_id changeable[] = {
-    HT_OPT_INTERVAL, HT_OPT_THRESHOLD, HT_OPT_LEAK_THRESHOLD, HT_OPT_SYNC, HT_OPT_MAX_FILE,
+    HT_OPT_INTERVAL,       HT_OPT_WARMUP, HT_OPT_THRESHOLD, HT_OPT_TREND_WINDOW,
+    HT_OPT_LEAK_THRESHOLD, HT_OPT_SYNC,   HT_OPT_MAX_FILE,
 };
 enum { CHANGEABLE = sizeof changeable / sizeof *changeable };
 
-/* The option that `name` means, with '-' or '_' in it; NULL if there is none. */
-static const enum ht_option_id *option_named(const char *name, size_t length)
+/* Whether `name` means the option, with '-' or '_' in it. */
+static bool is_named(enum ht_option_id id, const char *name, size_t length)
 {
-    for (unsigned i = 0; i < CHANGEABLE; i++) {
-        const char *option = ht_options[changeable[i]].name;
-        size_t same = 0;
-        while (same < length &&
-               (option[same] == name[same] || (option[same] == '-' && name[same] == '_')))
-            same++;
-        if (same == length && option[length] == '\0')
-            return &changeable[i];
-    }
-    return NULL;
+    const char *option = ht_options[id].name;
+    size_t same = 0;
+    while (same < length &&
+           (option[same] == name[same] || (option[same] == '-' && name[same] == '_')))
+        same++;
+    return same == length && option[length] == '\0';
 }
 
-static bool fail_unknown(struct request *request, size_t length)
+/* Says whether it is no option at all, or one that holds for the whole run, and what can be set. */
+static bool fail_to_set(struct request *request, size_t length)
 {
     char known[256] = "";
+    bool is_option = false;
+    for (unsigned id = 0; id < HT_OPTION_COUNT; id++)
+        is_option |= is_named((enum ht_option_id)id, request->argument, length);
     for (unsigned i = 0; i < CHANGEABLE; i++) {
         strcat(known, i == 0 ? "" : i == CHANGEABLE - 1 ? " and " : ", ");
         strcat(known, ht_options[changeable[i]].name);
     }
-    return fail(request, "%.*s: cannot be set while the process runs; what can is %s", (int)length,
-                request->argument, known);
+    return fail(request, "%.*s: %s cannot be set while the process runs; what can is %s",
+                (int)length, request->argument,
+                is_option ? "is an option of 'heaptally run' and" : "is no option and", known);
 }
 
-/* [TAG=]SIZE, several with ';' between them. */
-static void set_thresholds(const char *text)
+/* Puts a value in force: NULL, or what is wrong with it beside what ht_option_check says. */
+static const char *refuse_or_set(enum ht_option_id id, const char *text, uint64_t value)
 {
-    const char *cursor = text, *item;
-    size_t length, name_length;
-    uint64_t bytes;
-    while ((item = ht_option_next_item(&cursor, &length)))
-        if (ht_option_threshold(item, length, &name_length, &bytes))
-            ht_threshold_set(name_length ? ht_tag_intern(item, name_length, HTL_TAG_RULE)
-                                         : HTL_HISTORY_PROCESS,
-                             bytes);
+    uint64_t interval = ht_settings.value[HT_OPT_INTERVAL];
+    if (id == HT_OPT_INTERVAL && value > LONGEST_INTERVAL)
+        return "is too long; the most is 60s";
+    if (id == HT_OPT_WARMUP && value < HT_LEAST_WARMUP_TICKS * interval)
+        return "is too short; the least is 16 times the interval";
+    if (id == HT_OPT_WARMUP && value > LONGEST_WARMUP)
+        return "is too long; the most is 365d";
+    if (id == HT_OPT_THRESHOLD)
+        ht_thresholds_take(text);
+    else if (!ht_settings_change(id, text, value))
+        return "is too long";
+    return NULL;
 }
 
 static bool answer_set(struct request *request)
 {
     const char *equals = strchr(request->argument, '=');
     size_t length = equals ? (size_t)(equals - request->argument) : strlen(request->argument);
-    const enum ht_option_id *id = option_named(request->argument, length);
-    if (!id)
-        return fail_unknown(request, length);
+    unsigned i = 0;
+    while (i < CHANGEABLE && !is_named(changeable[i], request->argument, length))
+        i++;
+    if (i == CHANGEABLE)
+        return fail_to_set(request, length);
+    enum ht_option_id id = changeable[i];
     uint64_t value = 0;
     const char *text = equals ? equals + 1 : "";
-    const char *wrong = ht_option_check(*id, text, &value);
-    if (!wrong && *id == HT_OPT_INTERVAL && value > LONGEST_INTERVAL)
-        wrong = "is too long; the most is 60s";
+    const char *wrong = ht_option_check(id, text, &value);
+    if (!wrong)
+        wrong = refuse_or_set(id, text, value);
     if (wrong)
         return fail(request, "%.*s: \"%s\" %s", (int)length, request->argument, text, wrong);
-    if (*id == HT_OPT_THRESHOLD)
-        set_thresholds(text);
+    if (id == HT_OPT_WARMUP)
+        ht_monitor_warmup_changed();
     else
-        ht_settings.value[*id] = value;
-    ht_monitor_settings_changed();
-    ht_out_format(request->out, "%s=%s\n", ht_options[*id].name, text);
+        ht_monitor_settings_changed();
+    ht_out_format(request->out, "%s=%s\n", ht_options[id].name, text);
     return true;
 }
 

@@ -9,8 +9,7 @@
 #include "raw_io.h"
 #include "thresholds.h"
 
-#define LEAST_WARMUP_TICKS 16u /* a window of the detector is an eighth of it: two ticks */
-#define LIMITS_EVERY       (10 * HT_SECOND)
+#define LIMITS_EVERY (10 * HT_SECOND)
 
 /* Subjects in one array: tags by their ids (0: the heap), then the process. */
 #define SUBJECTS (HT_TAGS + 1)
@@ -39,8 +38,8 @@ struct ht_trend_settings ht_detect_settings(void)
     uint64_t interval = ht_settings.value[HT_OPT_INTERVAL], warmup = 0;
     if (ht_settings.given[HT_OPT_WARMUP]) {
         warmup = ht_settings.value[HT_OPT_WARMUP];
-        if (warmup < LEAST_WARMUP_TICKS * interval)
-            warmup = LEAST_WARMUP_TICKS * interval;
+        if (warmup < HT_LEAST_WARMUP_TICKS * interval)
+            warmup = HT_LEAST_WARMUP_TICKS * interval;
     }
     return (struct ht_trend_settings){(double)interval * 1e-9, (double)warmup * 1e-9};
 }
@@ -49,9 +48,10 @@ static void say_if_warmup_is_short(void)
 {
     static bool said;
     if (!said && ht_settings.given[HT_OPT_WARMUP] &&
-        ht_settings.value[HT_OPT_WARMUP] < LEAST_WARMUP_TICKS * ht_settings.value[HT_OPT_INTERVAL])
+        ht_settings.value[HT_OPT_WARMUP] <
+            HT_LEAST_WARMUP_TICKS * ht_settings.value[HT_OPT_INTERVAL])
         ht_say("HEAPTALLY_WARMUP: is shorter than %u ticks; going on with %u ticks",
-               LEAST_WARMUP_TICKS, LEAST_WARMUP_TICKS);
+               HT_LEAST_WARMUP_TICKS, HT_LEAST_WARMUP_TICKS);
     said = true;
 }
 
@@ -143,13 +143,26 @@ static void feed_tag(uint32_t tag, const struct ht_moment *moment)
     feed(tag, &sample);
 }
 
+/* Gives the window as many places as are asked for; the newest samples stay. */
+static void fit_window(uint32_t capacity)
+{
+    struct ht_reference_sample *fitting = ht_heap_alloc(capacity * sizeof *fitting, 16);
+    if (!fitting)
+        return;
+    uint32_t kept = samples.count < capacity ? samples.count : capacity;
+    for (uint32_t i = 0; i < kept; i++)
+        fitting[i] = ht_reference_get(&samples, samples.count - kept + i);
+    if (window)
+        ht_heap_free(window);
+    window = fitting;
+    samples = (struct ht_reference_samples){.at = window, .capacity = capacity, .count = kept};
+}
+
 static void feed_window(const struct ht_moment *moment)
 {
     uint32_t capacity = (uint32_t)ht_settings.value[HT_OPT_TREND_WINDOW];
-    if (!window) {
-        window = ht_heap_alloc(capacity * sizeof *window, 16);
-        samples = (struct ht_reference_samples){.at = window, .capacity = capacity};
-    }
+    if (samples.capacity != capacity)
+        fit_window(capacity);
     if (!window || moment->rss_bytes == HTL_UNKNOWN)
         return;
     window[(samples.first + samples.count) % samples.capacity] =
@@ -163,13 +176,18 @@ static void feed_window(const struct ht_moment *moment)
 /* ---- beginning and feeding ----------------------------------------------------------------------
  */
 
-void ht_detect_restart(const struct ht_moment *moment)
+void ht_detect_restart_trends(void)
 {
     struct ht_trend_settings settings = ht_detect_settings();
-    say_if_warmup_is_short();
     for (uint32_t i = 0; i < SUBJECTS; i++)
         if (trends[i])
             ht_trend_init(trends[i], &settings);
+}
+
+void ht_detect_restart(const struct ht_moment *moment)
+{
+    say_if_warmup_is_short();
+    ht_detect_restart_trends();
     samples.first = samples.count = 0;
     system_limit_read = 0;
     last = *moment;
@@ -203,10 +221,7 @@ const struct ht_moment *ht_detect_last_tick(void)
 
 void ht_detect_forget(void)
 {
-    struct ht_trend_settings settings = ht_detect_settings();
-    for (uint32_t i = 0; i < SUBJECTS; i++)
-        if (trends[i])
-            ht_trend_init(trends[i], &settings);
+    ht_detect_restart_trends();
     samples.first = samples.count = 0;
     system_limit_read = 0;
 }

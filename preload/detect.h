@@ -27,6 +27,8 @@
 #define HT_SUBJECT_HEAP 0u /* live bytes of all tags; no tag has this id */
 #define HT_REASON_MAX   160
 
+#define HT_LEAST_WARMUP_TICKS 16u /* a window of the detector is an eighth of it: two ticks */
+
 /* What is known about a subject at one moment. */
 struct ht_judgement {
     struct ht_trend_verdict verdict; /* HT_TREND_WATCH; seconds_to_limit NaN where unknown */
@@ -39,6 +41,9 @@ struct ht_judgement {
 
 /* Begins all trends and baselines with this moment. The figures have just been looked at. */
 void ht_detect_restart(const struct ht_moment *moment);
+
+/* Begins all trends anew, with the settings as they are now; baselines stay. */
+void ht_detect_restart_trends(void);
 
 /* From now on growth counts from here; trends go on. */
 void ht_detect_reset_baseline(const struct ht_moment *moment);

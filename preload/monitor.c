@@ -596,7 +596,20 @@ void ht_monitor_settings_changed(void)
     uint64_t now = ht_now_ns();
     due.tick = now + ht_settings.value[HT_OPT_INTERVAL];
     due.sync = now + ht_settings.value[HT_OPT_SYNC];
+    ht_snapshot_settings();
     ht_surface_publish();
+}
+
+void ht_monitor_warmup_changed(void)
+{
+    if (opened && counting) { /* else all that begins when counting does */
+        ht_aggregate_look(HT_LOOK_TICK);
+        ht_aggregate_tick_done(); /* what was sampled so far is no part of the next tick */
+        ht_detect_restart_trends();
+        ht_top_sites_restart(ht_snapshot_start_ns());
+        ht_snapshot_resumed();
+    }
+    ht_monitor_settings_changed();
 }
 
 bool ht_monitor_visit(struct ht_visit *visit, uint64_t wait_ns)

@@ -60,6 +60,9 @@ bool ht_monitor_snapshot(void);
 void ht_monitor_reset_baseline(void);
 void ht_monitor_settings_changed(void);
 
+/* The same after a change of the warm-up: it begins now, and all trends with it. */
+void ht_monitor_warmup_changed(void);
+
 /*
  * A thread of the program that looks at what the monitor has, or has it do something: its
  * allocations are heaptally's own, signals are blocked, and the gate is held until it leaves.

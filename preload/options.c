@@ -1,10 +1,13 @@
 #include "options.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "internal_heap.h"
 #include "raw_io.h"
+
+#define CHANGED_TEXT_MAX 64u /* with its NUL */
 
 struct ht_settings ht_settings;
 
@@ -65,4 +68,17 @@ void ht_settings_read(void)
             ht_say("%.*s: is no option of heaptally; see 'heaptally run --help'", (int)length,
                    *variable);
     }
+}
+
+bool ht_settings_change(enum ht_option_id id, const char *text, uint64_t value)
+{
+    static char texts[HT_OPTION_COUNT][CHANGED_TEXT_MAX];
+    size_t length = strlen(text);
+    if (length >= CHANGED_TEXT_MAX)
+        return false;
+    memcpy(texts[id], text, length + 1);
+    ht_settings.text[id] = texts[id];
+    ht_settings.value[id] = value;
+    ht_settings.given[id] = true;
+    return true;
 }

@@ -23,6 +23,7 @@
 #include "real_alloc.h"
 #include "site_table.h"
 #include "snapshot_file.h"
+#include "thresholds.h"
 #include "top_sites.h"
 
 #define BUFFER_FIRST   ((size_t)64 << 10)
@@ -159,19 +160,38 @@ static void put_limits(void)
     }
 }
 
+/* Those in force, which may have been changed since the start. */
+static void put_thresholds(void)
+{
+    char line[64];
+    int length = snprintf(line, sizeof line, "threshold=%lluB",
+                          (unsigned long long)ht_threshold(HTL_HISTORY_PROCESS));
+    put(line, (size_t)length);
+    for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
+        const struct ht_tag_entry *entry =
+            ht_threshold(tag) == HT_NO_THRESHOLD ? NULL : ht_tag(tag);
+        if (!entry)
+            continue;
+        put(";", 1);
+        put(entry->name, entry->length);
+        length = snprintf(line, sizeof line, "=%lluB", (unsigned long long)ht_threshold(tag));
+        put(line, (size_t)length);
+    }
+    put("\n", 1);
+}
+
 static void put_option(enum ht_option_id id)
 {
     const char *text = ht_settings.text[id];
     char line[100];
     if (!text)
         return;
+    if (id == HT_OPT_THRESHOLD) {
+        put_thresholds();
+        return;
+    }
     int length = snprintf(line, sizeof line, "%s=", ht_options[id].name);
     put(line, (size_t)length);
-    if (id == HT_OPT_THRESHOLD && ht_settings.given[id]) {
-        /* That of the process stands unless another one follows. */
-        put(ht_options[id].standard, strlen(ht_options[id].standard));
-        put(";", 1);
-    }
     for (; *text; text++) { /* the items of a list stand on one line here */
         char c = ht_option_is_separator(*text) ? ';' : *text;
         put(&c, 1);
@@ -737,6 +757,12 @@ uint64_t ht_snapshot_start_ns(void)
 void ht_snapshot_resumed(void)
 {
     resumed = true;
+}
+
+void ht_snapshot_settings(void)
+{
+    if (file.path[0])
+        put_settings();
 }
 
 bool ht_snapshot_all(void)

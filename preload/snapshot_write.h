@@ -32,8 +32,12 @@ void ht_snapshot_tick(bool final, uint32_t end_reason);
 /* When the file was begun, CLOCK_MONOTONIC: its histories count their time from then. */
 uint64_t ht_snapshot_start_ns(void);
 
-/* Counting had been stopped and goes on: the next tick says so. */
+/* Trends begin anew, since counting had been stopped or the warm-up is another: the next tick says
+ * so. */
 void ht_snapshot_resumed(void);
+
+/* Writes the settings once more, with the next tick: they have changed. */
+void ht_snapshot_settings(void);
 
 /* Appends all figures. False where there is no file, or it cannot be written. */
 bool ht_snapshot_all(void);

@@ -19,8 +19,7 @@ void ht_threshold_set(uint32_t subject, uint64_t bytes)
         of_process = bytes;
 }
 
-/* Items without a tag are the process's; of several for the same owner the last one holds. */
-static void take(const char *text)
+void ht_thresholds_take(const char *text)
 {
     const char *cursor = text, *item;
     size_t length, name_length;
@@ -37,7 +36,7 @@ static void take(const char *text)
 /* The standard threshold of the process stays where thresholds of tags only are given. */
 void ht_thresholds_begin(const struct ht_settings *settings)
 {
-    take(ht_options[HT_OPT_THRESHOLD].standard);
+    ht_thresholds_take(ht_options[HT_OPT_THRESHOLD].standard);
     if (settings->given[HT_OPT_THRESHOLD])
-        take(settings->text[HT_OPT_THRESHOLD]);
+        ht_thresholds_take(settings->text[HT_OPT_THRESHOLD]);
 }

@@ -19,7 +19,11 @@ void ht_thresholds_begin(const struct ht_settings *settings);
  * HT_NO_THRESHOLD where there is none. */
 uint64_t ht_threshold(uint32_t subject);
 
-/* Changes it; HT_NO_THRESHOLD takes it away. */
+/* Takes items of --threshold. Those without a tag are the process's; of several for the same owner
+ * the last one holds. */
+void ht_thresholds_take(const char *items);
+
+/* Changes one; HT_NO_THRESHOLD takes it away. */
 void ht_threshold_set(uint32_t subject, uint64_t bytes);
 
 #endif

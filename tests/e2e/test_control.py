@@ -172,13 +172,46 @@ class Commands(Controlled):
         answer = self.answer("reset-baseline", process.pid)
         self.expect_that("reset-baseline", answer, re.fullmatch(
             rf"{process.pid}: Memory baseline reset to \d+\.\d MB\n", answer), "the new baseline")
-        for wrong, reason in (("no-children=1", "cannot be set while the process runs"),
+        for wrong, reason in (("no-children=1", "is an option of 'heaptally run' and cannot be set"),
+                              ("colour=red", "is no option and cannot be set"),
+                              ("warmup=479ms", "is too short; the least is 16 times the interval"),
+                              ("warmup=400d", "is too long"), ("trend-window=9", "out of range"),
+                              ("sync=" + "0" * 70 + "1s", "is too long"),
                               ("interval=soon", "is not a duration"),
                               ("interval=2h", "is too long"), ("threshold", "[TAG=]SIZE")):
             result = self.command("set", process.pid, wrong)
             self.expect_that(f"set {wrong}", result.own, result.status == 2
                              and len(result.own) == 1 and reason in result.own[0], reason)
         self.end(process, "set")
+
+    def test_set_trends(self):
+        """The window of the plain trend, and a warm-up that begins when it is set: in the process,
+        and in the judgement of its file."""
+        trend = lambda: json.loads(self.answer("status", "--trend", process.pid))
+        process = self.begin(options={"INTERVAL": "10ms"})
+        self.await_that(lambda: trend()["samples"] > 30, "more than 30 samples")
+        self.answer("set", process.pid, "trend-window=20")
+        self.await_that(lambda: trend()["samples"] == 20, "the newest 20 samples")
+        self.answer("set", process.pid, "trend_window=60")
+        self.expect_that("samples after the window was widened", trend()["samples"],
+                         trend()["samples"] >= 20, "20 that were kept, and more")
+        self.await_that(lambda: trend()["samples"] == 60, "60 samples")
+        self.expect("verdict after the standard warm-up's beginning",
+                    self.controller(process, "classical")["verdict"], "inconclusive")
+        self.answer("set", process.pid, "warmup=160ms", "threshold=classical=7MB", "threshold=90MB")
+        self.await_that(lambda: self.controller(process, "classical")["verdict"] == "leak",
+                        "a verdict after the short warm-up")
+        self.answer("set", process.pid, "warmup=1h")
+        self.expect("verdict within the new warm-up",
+                    self.controller(process, "classical")["verdict"], "inconclusive")
+        time.sleep(0.1)
+        self.end(process, "trends set")
+        path = self.only_snapshot()
+        self.expect("verdict in the report of the file", harness.controller(
+            self.report(path), "classical")["verdict"], "inconclusive")
+        records = re.findall(rb"\nthreshold=([^\n]*)\n", open(path, "rb").read())
+        self.expect("thresholds in the file, at first and at last", (records[0], records[-1]),
+                    (b"524288000B", b"94371840B;classical=7340032B"))
 
     def test_snapshot(self):
         process = self.begin(options={"INTERVAL": "60s"})
