@@ -23,14 +23,18 @@
 struct ht_evidence {
     struct ht_trend_sample *samples;
     size_t count;
+    size_t ticks;    /* that the samples stand for: of a site, quiet ones may be left out */
     bool given_back; /* most of it at the end of the process */
 };
 
 struct ht_evidence ht_evidence_of_tag(const struct ht_profile *profile, const struct ht_tag *tag);
 
-/* Points of single sites are looks at ticks: they do not know how low it went in between. */
-struct ht_evidence ht_evidence_of_site(const struct ht_profile *profile,
-                                       const struct ht_site *site);
+/*
+ * Points of single sites are looks at ticks: they do not know how low it went in between. Quiet
+ * ticks are left out where a detector with these settings would see nothing new in them.
+ */
+struct ht_evidence ht_evidence_of_site(const struct ht_profile *profile, const struct ht_site *site,
+                                       const struct ht_trend_settings *settings);
 
 /* Resident bytes, looked at once a tick. */
 struct ht_evidence ht_evidence_of_process(const struct ht_profile *profile);

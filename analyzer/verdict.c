@@ -111,12 +111,19 @@ static void take_answer(const struct ht_trend_verdict *answer, struct ht_verdict
  * Seconds between two ticks: as was set, or as they came where that is far slower (a monitor that
  * may not take more than its share). What a verdict needs is counted in ticks that were taken.
  */
-static double tick_seconds(const struct ht_profile *p, const struct ht_evidence *e)
+static double tick_seconds(const struct ht_evidence *e, double set)
 {
-    double set = setting_seconds(p, HT_OPT_INTERVAL, 1);
     double seconds = (double)(e->samples[e->count - 1].time_ns - e->samples[0].time_ns) * 1e-9;
-    double mean = e->count > 1 ? seconds / (double)(e->count - 1) : 0;
+    double mean = e->ticks > 1 ? seconds / (double)(e->ticks - 1) : 0;
     return mean > 2 * set ? mean : set;
+}
+
+static struct ht_trend_settings settings_of(const struct ht_profile *p)
+{
+    return (struct ht_trend_settings){
+        .interval = setting_seconds(p, HT_OPT_INTERVAL, 1),
+        .warmup = setting_seconds(p, HT_OPT_WARMUP, 0),
+    };
 }
 
 /* Judges samples, of which there is at least one. */
@@ -124,10 +131,8 @@ static void judge(const struct ht_profile *p, const struct ht_evidence *e, const
                   struct ht_trend_verdict *answer, struct ht_verdict *v)
 {
     struct ht_trend trend;
-    struct ht_trend_settings settings = {
-        .interval = tick_seconds(p, e),
-        .warmup = setting_seconds(p, HT_OPT_WARMUP, 0),
-    };
+    struct ht_trend_settings settings = settings_of(p);
+    settings.interval = tick_seconds(e, settings.interval);
     enum ht_limit_kind limit;
     double room = ht_limit_room(p, tag, &limit);
     ht_trend_init(&trend, &settings);
@@ -243,7 +248,7 @@ static bool may_be_ramp(const struct ht_evidence *e, const struct ht_trend_verdi
     double seconds = (double)(last->time_ns - first->time_ns) * 1e-9;
     double allocated = (double)last->allocated_bytes - (double)first->allocated_bytes;
     return first->allocated_bytes == HT_TREND_UNKNOWN || !(seconds > 0) ||
-           answer->gain <= RAMP_TICKS * allocated / (double)(e->count - 1);
+           answer->gain <= RAMP_TICKS * allocated / (double)(e->ticks - 1);
 }
 
 void ht_verdict_of_site(const struct ht_profile *p, const struct ht_site *site,
@@ -253,7 +258,8 @@ void ht_verdict_of_site(const struct ht_profile *p, const struct ht_site *site,
     if (nothing_known(p, v))
         return;
     const struct ht_verdict *owner = verdict_of_owner(p, site->tag);
-    struct ht_evidence e = ht_evidence_of_site(p, site);
+    struct ht_trend_settings settings = settings_of(p);
+    struct ht_evidence e = ht_evidence_of_site(p, site, &settings);
     struct ht_trend_verdict answer;
     if (e.count < 2)
         judge_without_past(site, owner, v);

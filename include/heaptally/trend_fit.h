@@ -129,12 +129,24 @@ static inline double ht_fit_cautious_rho(double rho, uint32_t count)
     return rho < 0 ? 0 : rho > 0.9 ? 0.9 : rho;
 }
 
+/* Are the last `count` floors all of the same height? Most owners never change after warm-up. */
+static inline bool ht_ring_is_flat(const struct ht_floor_ring *ring, uint32_t count)
+{
+    double bytes = ht_ring_get(ring, count, 0).bytes;
+    uint32_t i = 1;
+    while (i < count && ht_ring_get(ring, count, i).bytes == bytes)
+        i++;
+    return i == count;
+}
+
 /*
  * Fits the last `count` floors of `ring` (3 <= count <= ring->count). Residuals below a thousandth
  * of a byte are rounding and count as none.
  */
 static inline struct ht_fit ht_fit_last(const struct ht_floor_ring *ring, uint32_t count)
 {
+    if (ht_ring_is_flat(ring, count))
+        return (struct ht_fit){.rho = ht_fit_cautious_rho(0, count), .count = count};
     struct ht_floor origin = ht_ring_get(ring, count, 0);
     double x[HT_FLOORS], y[HT_FLOORS], mean_x = 0, mean_y = 0, sxx = 0, sxy = 0, see = 0, lag = 0;
     for (uint32_t i = 0; i < count; i++) {
