@@ -105,6 +105,18 @@ static void print_alerts(const struct ht_live *live)
     }
 }
 
+/* Only where something is wrong with it. */
+static void print_log(const struct ht_live *live)
+{
+    if (strcmp(live->log, "gone") == 0)
+        printf("  log       descriptor 2 is not what it was: nothing is written there; %s lines "
+               "lost\n",
+               count_or_dash(live->log_lines_lost));
+    else if (live->log_lines_lost > 0)
+        printf("  log       %s lines lost, since nobody read them\n",
+               count_or_dash(live->log_lines_lost));
+}
+
 static void print_status(const struct ht_live *live)
 {
     printf("%s, pid %d on %s, watched for %s, %s\n", live->exe, (int)live->pid, live->host,
@@ -117,6 +129,7 @@ static void print_status(const struct ht_live *live)
            count_or_dash(live->own_bytes));
     printf("  verdict   %s: %s\n", live->memory.verdict, live->memory.reason);
     printf("  snapshot  %s\n", live->snapshot[0] ? live->snapshot : "none");
+    print_log(live);
     print_tags(live);
     print_alerts(live);
 }

@@ -89,6 +89,8 @@ static void take_all(struct ht_live *live, const json_t *root)
     live->host = string_of(process, "host");
     live->state = string_of(process, "state");
     live->snapshot = string_of(process, "snapshot");
+    live->log = string_of(process, "log");
+    live->log_lines_lost = number_of(process, "log_lines_lost");
     live->user = number_of(process, "user");
     live->duration_s = number_of(process, "duration_s");
     live->interval_s = number_of(process, "interval_s");
@@ -148,5 +150,6 @@ void ht_live_free(struct ht_live *live)
     free(live->host);
     free(live->state);
     free(live->snapshot);
+    free(live->log);
     free(live);
 }

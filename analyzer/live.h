@@ -26,6 +26,8 @@ struct ht_live_alert {
 struct ht_live {
     pid_t pid;
     char *exe, *host, *state, *snapshot;
+    char *log;             /* "stderr" or "gone" */
+    double log_lines_lost; /* that were for it */
     double user, duration_s, interval_s;
     struct ht_live_tag memory; /* of the process: resident memory, without a name */
     double rss_mb, baseline_mb, live_bytes, live_blocks, own_bytes;

@@ -647,12 +647,20 @@ HEAPTALLY_INLINE_ int heaptally_invoke_(heaptally_alert_function *function,
  * Has `function` called with `user` for each alert from now on, in place of the one before; NULL
  * ends that. It runs on a thread of its own, which starts with the first call of this: there it may
  * block, allocate, throw (in C++), and call anything of heaptally, without harm to the program's
- * threads or to the watch; it must not end the thread. While it does not return, 16 alerts are kept
- * for it and further ones dropped, which is said on stderr. The log (--alert-log) goes on.
+ * threads or to the watch; it must not end the thread. That thread has all signals blocked, so that
+ * the program's handlers run on the program's threads; a process that the function starts inherits
+ * the mask, unless it is reset. While the function does not return, 16 alerts are kept for it and
+ * further ones dropped, which is said on stderr. The log (--alert-log) goes on.
  *
  * After the return the function before is not called any more, so that its library may be unloaded;
  * -EBUSY: it has been running for a second. A child of fork has no callback until it sets one.
- * 0; -EAGAIN or -ENOMEM where no thread can be started.
+ *
+ * At the end of the process this is as an exit handler that is registered here: what exists by now,
+ * static objects and what earlier handlers destroy, is there for every call. When exit or
+ * quick_exit comes to it, no call begins any more, and one that runs has a second to return; later
+ * alerts go to the log and the files only. For what is made later, set NULL before it is destroyed.
+ *
+ * 0; -EAGAIN or -ENOMEM where no thread can be started, or the process is ending.
  */
 HEAPTALLY_INLINE_ int heaptally_set_alert_callback(heaptally_alert_function *function,
                                                    void *user) HEAPTALLY_NOEXCEPT_

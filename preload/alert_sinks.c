@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -108,14 +107,6 @@ static void make_line(const struct ht_alert *alert, char *line, size_t size)
     }
 }
 
-/* A pipe with room takes a whole line; one without would hold up the monitor. */
-static void write_to_stderr(const char *line)
-{
-    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT))
-        ht_say("%s", line);
-}
-
 /* One datagram, as syslog(3) sends it, but without its locks and its stdio. */
 static void write_to_syslog(const struct ht_alert *alert, const char *line)
 {
@@ -130,7 +121,7 @@ static void write_to_syslog(const struct ht_alert *alert, const char *line)
         return;
     if (sendto(fd, datagram, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT,
                (struct sockaddr *)&address, sizeof address) < 0)
-        write_to_stderr(line); /* nobody listens there: better here than nowhere */
+        ht_say("%s", line); /* nobody listens there: better here than nowhere */
     close(fd);
 }
 
@@ -278,7 +269,7 @@ static void write_to_files(const struct ht_alert *alert)
             close(fd);
         if (error && !files[i].said)
             ht_say("%s: alerts cannot be written (%s); name another file with --alert-log",
-                   files[i].path, strerror(-error));
+                   files[i].path, ht_error_words(-error));
         files[i].said = error != 0;
     }
 }
@@ -289,7 +280,7 @@ void ht_alert_sinks_write(const struct ht_alert *alert)
     char line[LOG_LINE];
     make_line(alert, line, sizeof line);
     if (to_stderr)
-        write_to_stderr(line);
+        ht_say("%s", line);
     if (to_syslog)
         write_to_syslog(alert, line);
     if (file_count)

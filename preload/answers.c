@@ -20,6 +20,7 @@
 #include "monitor.h"
 #include "moment.h"
 #include "options.h"
+#include "raw_io.h"
 #include "snapshot_write.h"
 #include "surface.h"
 #include "thresholds.h"
@@ -96,6 +97,8 @@ static void put_process(struct ht_out *out)
     put_string(out, "state", ht_slow & HT_SLOW_DORMANT ? "stopped" : "counting");
     put_string(out, "snapshot", ht_snapshot_path());
     put_number(out, "interval_s", (double)ht_settings.value[HT_OPT_INTERVAL] * 1e-9, 3);
+    put_string(out, "log", ht_log_is_there() ? "stderr" : "gone");
+    put_count(out, "log_lines_lost", ht_log_lost());
     ht_out_text(out, "}");
 }
 

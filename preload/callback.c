@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "heaptally/units.h"
 #include "raw_io.h"
@@ -33,9 +34,47 @@ static struct {
     bool resumes;     /* it is to be there again once nobody does */
     bool calling;     /* the function is running, since `called` */
     bool said_threw;  /* of the function that is registered */
+    bool late_guard;  /* the exit handler has been put last once more since it was registered */
+    bool closed;      /* the process ends */
+    pid_t process;    /* in which a function was registered; 0: in none */
     uint64_t dropped; /* since the function was called last */
     struct timespec called;
 } state;
+
+/* ---- the end of the process ---------------------------------------------------------------------
+ *
+ * exit runs its handlers, and with them destructors of static objects, in the reverse order of
+ * registration. One of ours that is registered when the function is set runs before all that
+ * existed by then is destroyed. It is named by a handle of its own, so that libc forgets it, and
+ * uses its place again, when another takes its place.
+ */
+extern int __cxa_atexit(void (*function)(void *), void *argument, void *handle);
+extern int __cxa_at_quick_exit(void (*function)(void *), void *handle);
+extern void __cxa_finalize(void *handle);
+
+static char exit_handle;
+static _Atomic bool replacing; /* by `replacer`: our handler is called because it is taken out */
+static pthread_t replacer;
+
+static void close_at_exit(void *argument)
+{
+    (void)argument;
+    if (!(replacing && pthread_equal(replacer, pthread_self())))
+        ht_callback_close();
+}
+
+/* Makes our exit handler the one that runs first of all that are registered. The lock is held. */
+static void guard_exit(void)
+{
+    struct ht_thread *previous = ht_internal_begin();
+    replacer = pthread_self();
+    replacing = true;
+    __cxa_finalize(&exit_handle);
+    replacing = false;
+    __cxa_atexit(close_at_exit, NULL, &exit_handle);
+    __cxa_at_quick_exit(close_at_exit, &exit_handle);
+    ht_internal_end(previous);
+}
 
 /* ---- the thread ---------------------------------------------------------------------------------
  */
@@ -66,6 +105,11 @@ void ht_callback_translate(const struct ht_alert *alert, struct heaptally_alert 
 static void call(void)
 {
     struct heaptally_alert alert;
+    /* Where it was registered by a library's constructor, libc had not registered the destructors
+     * of libraries yet; by now it has. */
+    if (!state.late_guard)
+        guard_exit();
+    state.late_guard = true;
     ht_callback_translate(&state.pending[state.first], &alert);
     state.first = (state.first + 1) % CALLBACK_PENDING;
     state.count--;
@@ -78,11 +122,15 @@ static void call(void)
     pthread_mutex_unlock(&lock);
     bool threw = invoke(function, &alert, user) != 0;
     pthread_mutex_lock(&lock);
-    if (threw && !state.said_threw)
-        ht_say("the alert callback threw an exception; it was caught, and the program goes on");
+    bool news = threw && !state.said_threw;
     state.said_threw |= threw;
     state.calling = false;
     pthread_cond_broadcast(&changed);
+    if (!news)
+        return;
+    pthread_mutex_unlock(&lock);
+    ht_say("the alert callback threw an exception; it was caught, and the program goes on");
+    pthread_mutex_lock(&lock);
 }
 
 /* However the thread ends: a function may leave by pthread_exit. */
@@ -100,7 +148,7 @@ static void *callback_main(void *argument)
     bool in_order __attribute__((cleanup(has_ended))) = false;
     pthread_mutex_lock(&lock);
     while (!state.stop && state.running) { /* in the child of a fork neither */
-        if (state.count && state.function)
+        if (state.count && state.function && !state.closed)
             call();
         else
             pthread_cond_wait(&changed, &lock);
@@ -192,10 +240,13 @@ static int put_in_place(ht_callback_invoke *invoke, heaptally_alert_function *fu
     state.function = function;
     state.user = user;
     state.first = state.count = 0;
-    state.said_threw = false;
+    state.said_threw = state.late_guard = false;
+    __atomic_store_n(&state.process, getpid(), __ATOMIC_RELAXED);
+    if (function)
+        guard_exit();
     bool start = function && !state.running;
     state.resumes = start && state.pauses;
-    int error = start && !state.pauses ? start_thread() : 0;
+    int error = function && state.closed ? -EAGAIN : start && !state.pauses ? start_thread() : 0;
     if (error)
         state.function = NULL;
     return error;
@@ -218,28 +269,26 @@ int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *functi
     return error;
 }
 
-static void drop(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (state.dropped++ == 0)
-        ht_say("the alert callback has not returned for %lld s; alerts are not passed on until it "
-               "does",
-               (long long)(now.tv_sec - state.called.tv_sec));
-}
-
 void ht_callback_deliver(const struct ht_alert *alert)
 {
+    struct timespec now;
+    bool first_dropped = false;
+    clock_gettime(CLOCK_MONOTONIC, &now);
     pthread_mutex_lock(&lock);
-    if (state.function && state.running) {
+    if (state.function && state.running && !state.closed) {
         if (state.count == CALLBACK_PENDING) {
-            drop();
+            first_dropped = state.dropped++ == 0;
         } else {
             state.pending[(state.first + state.count++) % CALLBACK_PENDING] = *alert;
             pthread_cond_broadcast(&changed);
         }
     }
+    long long seconds = now.tv_sec - state.called.tv_sec;
     pthread_mutex_unlock(&lock);
+    if (first_dropped)
+        ht_say("the alert callback has not returned for %lld s; alerts are not passed on until it "
+               "does",
+               seconds);
 }
 
 int ht_callback_threads(void)
@@ -248,6 +297,26 @@ int ht_callback_threads(void)
     int threads = state.running;
     pthread_mutex_unlock(&lock);
     return threads;
+}
+
+void ht_callback_close(void)
+{
+    struct timespec until;
+    if (__atomic_load_n(&state.process, __ATOMIC_RELAXED) != getpid())
+        return;
+    struct quiet quiet = quiet_begin();
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(WAIT_FOR_RETURN / HT_SECOND);
+    /* A signal handler that calls exit may have struck who holds it. */
+    if (pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &until) == 0) {
+        bool first = !state.closed;
+        state.closed = true;
+        state.count = 0;
+        if (first && state.running && !pthread_equal(pthread_self(), state.thread))
+            wait_for_return();
+        pthread_mutex_unlock(&lock);
+    }
+    quiet_end(&quiet);
 }
 
 void ht_callback_end(void)

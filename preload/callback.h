@@ -8,6 +8,10 @@
  * Exceptions end in a wrapper that the header compiles into the program (`invoke`).
  *
  * A function is called by one thread at a time, in the order of the alerts.
+ *
+ * When the process ends, no call begins once exit has come to where the function was registered,
+ * and one that runs has a second to return: so nothing that existed by then is used after it was
+ * destroyed. What alerts there are later, those of the last word too, go to the other sinks only.
  */
 #ifndef HEAPTALLY_CALLBACK_H
 #define HEAPTALLY_CALLBACK_H
@@ -25,7 +29,8 @@ typedef int ht_callback_invoke(heaptally_alert_function *function,
  * Registers a function in place of the one before; NULL for none. What it is called with are alerts
  * from now on. Afterwards the old function is not called any more: one that is running is waited
  * for, for a second, then the answer is -EBUSY (it is not called again all the same). Any thread,
- * the function's own too. 0 or -errno: -EAGAIN or -ENOMEM where no thread can be started.
+ * the function's own too. 0 or -errno: -EAGAIN or -ENOMEM where no thread can be started, or the
+ * process is ending.
  */
 int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *function, void *user);
 
@@ -41,6 +46,10 @@ int ht_callback_threads(void);
 /* Ends the thread if it is idle; ht_callback_resume starts it again where it had been running. */
 void ht_callback_pause(void);
 void ht_callback_resume(void);
+
+/* The process ends: no call begins any more, and one that runs is waited for, for a second, unless
+ * this is its thread. Any thread; again and again. Does nothing in a child made around libc. */
+void ht_callback_close(void);
 
 /* Lets the thread end as soon as the function returns; does not wait. */
 void ht_callback_end(void);

@@ -216,7 +216,7 @@ static void begin_listening(void)
         if (rundir[0] && !control.tried)
             ht_say("HEAPTALLY_RUNDIR %s: cannot be used (%s); commands do not reach this process. "
                    "It must be a directory of its user, closed to writing by others",
-                   rundir, strerror(-error));
+                   rundir, ht_error_words(-error));
     }
     control.tried = true;
 }

@@ -56,6 +56,7 @@ bool ht_boot(void)
     if (stage == BOOTING)
         return false;
     stage = BOOTING;
+    ht_log_begin();
     if (!ht_real_resolve()) {
         stage = UNBOOTED;
         return false;
@@ -205,6 +206,7 @@ static void finish(void)
     if ((ht_slow & HT_SLOW_PROBATION) && !(ht_slow & HT_SLOW_DORMANT) &&
         coarse_now() >= probation_ends) /* stopped, it would have nothing to write */
         ht_monitor_take_up();
+    ht_callback_close();
     ht_monitor_final(HTL_END_EXIT);
 }
 

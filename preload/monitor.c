@@ -345,7 +345,7 @@ static int start_thread(void)
     int error = create_thread();
     if (error)
         ht_say("the monitor thread cannot be started (%s); figures are taken at the end only",
-               strerror(-error));
+               ht_error_words(-error));
     return error;
 }
 

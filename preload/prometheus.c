@@ -261,7 +261,7 @@ static void write_file(const struct ht_moment *moment)
     if (error && !failing)
         ht_say("%s: metrics cannot be written (%s); make the directory writable, or name another "
                "with --prometheus-dir",
-               directory, strerror(-error));
+               directory, ht_error_words(-error));
     failing = error != 0;
     written |= !error;
 }

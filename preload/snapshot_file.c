@@ -223,6 +223,13 @@ int ht_file_append(struct ht_file *file, const void *data, size_t size)
     return error;
 }
 
+void ht_file_sync(const struct ht_file *file)
+{
+    int fd = file->fd; /* whoever writes may take another meanwhile */
+    if (is_ours(file, fd))
+        fdatasync(fd);
+}
+
 void ht_file_close(struct ht_file *file)
 {
     if (is_ours(file, file->fd))

@@ -36,6 +36,9 @@ int ht_file_replace(struct ht_file *file, struct ht_file *old);
 /* Appends all of `data`, or nothing: 0 or -errno. */
 int ht_file_append(struct ht_file *file, const void *data, size_t size);
 
+/* Has what was written brought to the disk; nothing where the descriptor is ours no more. */
+void ht_file_sync(const struct ht_file *file);
+
 void ht_file_close(struct ht_file *file);
 
 /* Removes the oldest finished files that the same pattern made, beyond `keep`; `file` stays. */

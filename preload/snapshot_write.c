@@ -600,7 +600,7 @@ static bool written(const struct ht_file *to, int error)
     dropped_ticks++;
     if (!failing)
         ht_say("%s: cannot be written to (%s); the program goes on, ticks are dropped until it can",
-               to->path, strerror(-error));
+               to->path, ht_error_words(-error));
     failing = true;
     forget_dictionary(); /* what was in the buffer is not in the file */
     return false;
@@ -718,7 +718,7 @@ bool ht_snapshot_open(void)
     int error = ht_file_create(&file, start_directory, pattern, name, start_realtime_ns);
     if (error) {
         ht_say("%s: cannot be created (%s); nothing is written. Name another file with --output",
-               pattern, strerror(-error));
+               pattern, ht_error_words(-error));
         return false;
     }
     if (ht_settings.given[HT_OPT_KEEP])
@@ -781,8 +781,8 @@ bool ht_snapshot_all(void)
 
 void ht_snapshot_sync(void)
 {
-    if (dirty && file.fd >= 0)
-        fdatasync(file.fd);
+    if (dirty)
+        ht_file_sync(&file);
     dirty = false;
 }
 

@@ -17,7 +17,7 @@ bool ht_unwind_begin(void)
     if (error)
         ht_say("libunwind-x86_64.so.8 cannot be used (%s): call sites are the immediate caller "
                "only; install libunwind8",
-               strerror(-error));
+               ht_error_words(-error));
     return error == 0;
 }
 

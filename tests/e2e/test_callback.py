@@ -69,6 +69,36 @@ class Callback(harness.TallyTest):
                     "checks 10000 entered 1 escalated 1 cleared 1")
         self.expect("10,000 checks: exit status", result.status, 0)
 
+    def at_the_end(self, mode, called, **keywords):
+        """What the callback uses is destroyed at the end of the process; then a tag grows."""
+        result = self.tally([harness.program("callback_at_exit"), mode],
+                            {"THRESHOLD": "early=1KB;late=1KB"}, timeout=20, **keywords)
+        self.expect(f"end, {mode}: status and output", (result.status, result.out, result.err),
+                    (0, f"called {called} after the end 0\n", ""))
+        grown = [a["tag"] for a in self.report(self.only_snapshot())["alerts"]
+                 if a["kind"] == "tag_growth" and a["state"] == "enter"]
+        self.expect(f"end, {mode}: alerts in the file", grown, ["early", "late"])
+
+    def test_not_after_destructors(self):
+        self.at_the_end("destructor", 1)
+
+    def test_destructors_wait_for_it(self):
+        self.at_the_end("running", 1)
+
+    def test_not_after_handlers_of_quick_exit(self):
+        self.at_the_end("quick", 1)
+
+    def test_ends_the_process_itself(self):
+        self.at_the_end("itself", 1)
+
+    def test_not_after_destructors_of_libraries(self):
+        """A library that sets the callback as it is loaded, and is destroyed after all else."""
+        env = self.environment({"THRESHOLD": "early=1KB;late=1KB"})
+        env["LD_PRELOAD"] = harness.program("early_callback.so") + " " + env["LD_PRELOAD"]
+        result = harness.run([harness.program("just_allocate"), "1"], self.dir, env, timeout=20)
+        self.expect("end of a library: status and output", (result.status, result.out),
+                    (0, "done\ncalled 1 after the end 0\n"))
+
 
 if __name__ == "__main__":
     harness.main()

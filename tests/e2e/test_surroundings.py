@@ -8,8 +8,10 @@ import ctypes
 import os
 import re
 import resource
+import select
 import shutil
 import signal
+import socket
 import subprocess
 
 import harness
@@ -71,6 +73,82 @@ class Surroundings(harness.TallyTest):
         os.close(writer)
         self.expect("status", process.wait(60), 0)
         self.only_snapshot()
+
+    def stalled(self, kind):
+        """Both ends of a log that takes nothing more: (reader, writer)."""
+        if kind == "pipe":
+            reader, writer = os.pipe()
+        elif kind == "socket":
+            reader, writer = (s.detach() for s in socket.socketpair())
+        else:
+            reader, writer = os.openpty()
+        os.set_blocking(writer, False)
+        for size in (1000, 1):
+            try:
+                while True:
+                    os.write(writer, b"x" * size)
+            except BlockingIOError:
+                pass
+        os.set_blocking(writer, True)
+        return reader, writer
+
+    def test_log_that_stands_still(self):
+        """A log that takes nothing more holds nobody up, and what it lost is said when it takes
+        lines again."""
+        for kind in ("pipe", "socket", "terminal"):
+            with self.subTest(kind):
+                reader, writer = self.stalled(kind)
+                process = subprocess.Popen(
+                    [harness.program("phases"), ".200", "+2000", ".200", "say", "-", ".300"],
+                    cwd=self.dir, env=self.environment({"THRESHOLD": "ctl=1MB"}),
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writer,
+                    start_new_session=True)
+                try:
+                    ready = select.select([process.stdout], [], [], 20)[0]
+                    self.expect(f"{kind}: the program came through", bool(ready), True)
+                    told = harness.run([harness.COMMAND, "status", process.pid], self.dir,
+                                       harness.clean_environment()
+                                       | {"HEAPTALLY_RUNDIR": os.path.join(self.dir, "run")})
+                    self.expect_that(f"{kind}: status", told.out, "lines lost" in told.out,
+                                     "says how many lines were lost")
+                    os.set_blocking(reader, False)
+                    self.drain(reader)
+                    process.communicate(b"go on\n", timeout=20)
+                finally:
+                    process.kill()
+                self.expect(f"{kind}: exit status", process.returncode, 0)
+                text = self.drain(reader).replace("\r", "").splitlines()
+                self.expect_that(f"{kind}: what came when there was room", text, len(text) == 2
+                                 and re.fullmatch(r"heaptally: [2-9] lines were lost here: nobody "
+                                                  "read them", text[0]) and " CLEAR " in text[1],
+                                 "how many lines were lost, then the next alert")
+                os.close(reader)
+                os.close(writer)
+
+    def drain(self, reader):
+        """All that there is to read now."""
+        text = b""
+        try:
+            while True:
+                text += os.read(reader, 65536)
+        except BlockingIOError:
+            return text.decode()
+
+    def test_log_that_is_data_now(self):
+        """Descriptor 2 is closed and used again for something else: no line of ours gets there. Where
+        output and errors are sent to the same file, it is a log."""
+        for kind in ("file", "socket", "redirect"):
+            victim = os.path.join(self.dir, f"victim-{kind}")
+            result = self.tally([harness.program("reuse_log"), kind, victim],
+                                {"THRESHOLD": "ctl=10KB"})
+            self.expect(f"{kind} at descriptor 2: status", result.status, 0)
+            with open(victim, encoding="utf-8") as file:
+                text = file.read().splitlines()
+            if kind == "redirect":
+                self.expect_that(f"{kind}: lines in it", text, len(text) == 2
+                                 and " tag_growth ctl: " in text[1], "the program's, and the alert")
+            else:
+                self.expect(f"{kind} at descriptor 2: lines in it", text, ["intact"])
 
     def test_working_directory_changes(self):
         result = self.tally([harness.program("change_directory")], {"OUTPUT": None})

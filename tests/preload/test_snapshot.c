@@ -101,6 +101,15 @@ START_TEST(links_are_not_followed)
 }
 END_TEST
 
+static int synced = -1; /* the last descriptor */
+
+/* In place of libc's. */
+int fdatasync(int fd)
+{
+    synced = fd;
+    return 0;
+}
+
 START_TEST(descriptors_of_the_program_are_left_alone)
 {
     begin();
@@ -108,9 +117,14 @@ START_TEST(descriptors_of_the_program_are_left_alone)
     ck_assert_int_ge(file.fd, 3);
     ck_assert_int_eq(ht_file_append(&file, "one", 3), 0);
     int number = file.fd;
+    ht_file_sync(&file);
+    ck_assert_int_eq(synced, number);
     close(number); /* the program closes all, and opens another in its place */
     FILE *theirs = fopen(path_of("theirs"), "w");
     ck_assert_int_eq(dup2(fileno(theirs), number), number);
+    synced = -1;
+    ht_file_sync(&file);
+    ck_assert_int_eq(synced, -1);
     ck_assert_int_eq(ht_file_append(&file, "two", 3), 0);
     ht_file_close(&file);
     ck_assert_int_eq(write(number, "!", 1), 1);
