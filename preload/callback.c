@@ -53,6 +53,9 @@ extern int __cxa_at_quick_exit(void (*function)(void *), void *handle);
 extern void __cxa_finalize(void *handle);
 
 static char exit_handle;
+/* Held while libc's list of exit handlers is changed, and by who forks: libc's own lock on the list
+ * would stay closed in the child. Nothing but the heap lock is taken while it is held. */
+static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool replacing; /* by `replacer`: our handler is called because it is taken out */
 static pthread_t replacer;
 
@@ -67,13 +70,25 @@ static void close_at_exit(void *argument)
 static void guard_exit(void)
 {
     struct ht_thread *previous = ht_internal_begin();
+    pthread_mutex_lock(&registering);
     replacer = pthread_self();
     replacing = true;
     __cxa_finalize(&exit_handle);
     replacing = false;
     __cxa_atexit(close_at_exit, NULL, &exit_handle);
     __cxa_at_quick_exit(close_at_exit, &exit_handle);
+    pthread_mutex_unlock(&registering);
     ht_internal_end(previous);
+}
+
+void ht_callback_lock_exit(void)
+{
+    pthread_mutex_lock(&registering);
+}
+
+void ht_callback_unlock_exit(void)
+{
+    pthread_mutex_unlock(&registering);
 }
 
 /* ---- the thread ---------------------------------------------------------------------------------
@@ -299,16 +314,24 @@ int ht_callback_threads(void)
     return threads;
 }
 
+/* Takes the lock, unless that takes too long: a signal handler that calls exit may have struck who
+ * holds it. */
+static bool lock_in_time(void)
+{
+    static const struct timespec moment = {0, (long)HT_MILLISECOND};
+    for (unsigned left = WAIT_FOR_RETURN / HT_MILLISECOND; pthread_mutex_trylock(&lock) != 0;
+         left--)
+        if (left == 0 || nanosleep(&moment, NULL) != 0)
+            return false;
+    return true;
+}
+
 void ht_callback_close(void)
 {
-    struct timespec until;
     if (__atomic_load_n(&state.process, __ATOMIC_RELAXED) != getpid())
         return;
     struct quiet quiet = quiet_begin();
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(WAIT_FOR_RETURN / HT_SECOND);
-    /* A signal handler that calls exit may have struck who holds it. */
-    if (pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &until) == 0) {
+    if (lock_in_time()) {
         bool first = !state.closed;
         state.closed = true;
         state.count = 0;

@@ -54,6 +54,10 @@ void ht_callback_close(void);
 /* Lets the thread end as soon as the function returns; does not wait. */
 void ht_callback_end(void);
 
+/* Held across a fork, so that libc's exit handlers are not being changed meanwhile. */
+void ht_callback_lock_exit(void);
+void ht_callback_unlock_exit(void);
+
 /* In the child of a fork, which has no such thread: nothing is registered. */
 void ht_callback_forget(void);
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "callback.h"
 #include "capture_ring.h"
 #include "heaptally/units.h"
 #include "internal_heap.h"
@@ -37,6 +38,7 @@ static void before(void)
         return;
     parked_by = pthread_self();
     __atomic_store_n(&parked, true, __ATOMIC_RELEASE);
+    ht_callback_lock_exit();
     ht_modules_lock();
     ht_heap_lock();
 }
@@ -48,6 +50,7 @@ static bool unlock(void)
         return false;
     ht_heap_unlock();
     ht_modules_unlock();
+    ht_callback_unlock_exit();
     __atomic_store_n(&parked, false, __ATOMIC_RELEASE);
     return true;
 }

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import harness
 from harness import controller
@@ -83,12 +84,17 @@ class Surroundings(harness.TallyTest):
         else:
             reader, writer = os.openpty()
         os.set_blocking(writer, False)
-        for size in (1000, 1):
-            try:
-                while True:
-                    os.write(writer, b"x" * size)
-            except BlockingIOError:
-                pass
+        quiet = 0
+        while quiet < 20: # a terminal passes on some of it by itself, a little later
+            quiet += 1
+            for size in (1000, 1):
+                try:
+                    while True:
+                        os.write(writer, b"x" * size)
+                        quiet = 0
+                except BlockingIOError:
+                    pass
+            time.sleep(0.01)
         os.set_blocking(writer, True)
         return reader, writer
 
