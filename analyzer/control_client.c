@@ -54,8 +54,25 @@ static char *read_whole(const char *path, size_t *length)
     return text;
 }
 
-/* The user that a process runs as; false if there is no such process. */
-static bool user_of(pid_t pid, uid_t *user)
+/* The last number of a line. */
+static long last_number(const char *line)
+{
+    long number = 0;
+    char *end;
+    for (const char *at = line; *at && *at != '\n'; at = end) {
+        long next = strtol(at, &end, 10);
+        if (end == at)
+            break;
+        number = next;
+        while (*end == ' ' || *end == '\t')
+            end++;
+    }
+    return number;
+}
+
+/* The user that a process runs as, and its number in its own pid namespace; false if there is no
+ * such process. */
+static bool look_up(pid_t pid, uid_t *user, pid_t *inner)
 {
     char path[64];
     size_t length;
@@ -64,8 +81,11 @@ static bool user_of(pid_t pid, uid_t *user)
     char *text = read_whole(path, &length);
     const char *line = text ? strstr(text, "\nUid:") : NULL;
     bool found = line && sscanf(line, "\nUid: %*u %u", &effective) == 1;
-    if (found)
+    const char *numbers = found ? strstr(text, "\nNSpid:") : NULL;
+    if (found) {
         *user = effective;
+        *inner = numbers ? (pid_t)last_number(numbers + strlen("\nNSpid:")) : pid;
+    }
     free(text);
     return found;
 }
@@ -128,6 +148,18 @@ static void add_places(struct places *places, const char *rundir, const char *se
                 add_place(places, directory);
 }
 
+/* The same places as process `pid` finds them, whose root directory or mounts may not be ours. Only
+ * the process itself is believed there: whoever made them may have made links to anywhere. */
+static void add_places_beneath(struct places *places, pid_t pid)
+{
+    size_t count = places->count;
+    for (size_t i = 0; i < count; i++) {
+        char *directory = ht_format("/proc/%d/root%s", (int)pid, places->directories[i]);
+        add_place(places, directory);
+        free(directory);
+    }
+}
+
 /* Users have directories of their own, which root can see all. */
 static void add_places_of_all(struct places *places)
 {
@@ -178,26 +210,40 @@ static int connect_to(const char *path)
     return fd;
 }
 
-/* Whether it is the process `pid`, or root, that listens at the other end. A process that lives
- * where we cannot see its number has none. */
+/* Whether it is the process `pid` that listens at the other end, as `user` or as root. A process of
+ * a pid namespace that we do not see into has no number here. */
 static bool is_listener(int fd, pid_t pid, uid_t user)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           (peer.uid == user || peer.uid == 0) && (peer.pid == pid || peer.pid == 0);
+           (peer.uid == user || peer.uid == 0) && peer.pid == pid;
 }
 
-static int connect_in(const char *directory, pid_t pid, uid_t user)
+/* A process that is looked for: its number here and in its own namespace. */
+struct wanted {
+    pid_t pid, inner;
+    uid_t user;
+};
+
+/* A connection to it by a socket in `directory`, or why the first that might be its own is none. */
+static int connect_in(const char *directory, const struct wanted *wanted)
 {
-    char path[PATH_MAX + 32];
-    snprintf(path, sizeof path, "%s/%d" HTC_SUFFIX, directory, (int)pid);
-    int fd = connect_to(path);
-    if (fd >= 0 && !is_listener(fd, pid, user)) {
-        close(fd);
-        return -EPERM;
+    char path[PATH_MAX + 64];
+    int error = -ENOENT;
+    for (unsigned twin = 1; twin <= HTC_TWINS; twin++) {
+        if (!htc_socket_path(directory, wanted->inner, twin, path, sizeof path))
+            return -ENAMETOOLONG;
+        int fd = connect_to(path);
+        if (fd >= 0 && is_listener(fd, wanted->pid, wanted->user))
+            return fd;
+        if (fd >= 0) {
+            close(fd);
+            fd = -EPERM;
+        }
+        error = error == -ENOENT ? fd : error;
     }
-    return fd;
+    return error;
 }
 
 static char *user_name(uid_t user)
@@ -225,46 +271,47 @@ static char *explain(pid_t pid, uid_t user, bool refused, bool denied)
 }
 
 /* Tries all places once; what kept it from connecting is set. */
-static int connect_somewhere(const struct places *places, pid_t pid, uid_t user, bool *refused,
-                             bool *denied)
+static int connect_somewhere(const struct places *places, const struct wanted *wanted,
+                             bool *refused, bool *denied)
 {
     int fd = -ENOENT;
     *refused = *denied = false;
     for (size_t i = 0; i < places->count && fd < 0; i++) {
-        fd = connect_in(places->directories[i], pid, user);
+        fd = connect_in(places->directories[i], wanted);
         *refused |= fd == -ECONNREFUSED;
-        *denied |= fd == -EACCES && user != geteuid();
+        *denied |= fd == -EACCES && wanted->user != geteuid();
     }
     return fd;
 }
 
 bool ht_client_open(struct ht_client *client, pid_t pid, char **error)
 {
-    uid_t user;
+    struct wanted wanted = {.pid = pid};
     bool refused, denied;
     client->pid = pid;
     client->fd = -1;
-    if (!user_of(pid, &user)) {
+    if (!look_up(pid, &wanted.user, &wanted.inner)) {
         *error = ht_format("there is no such process; see 'heaptally list'");
         return false;
     }
     struct places places = {.count = 0};
     char *rundir = variable_of(pid, "HEAPTALLY_RUNDIR");
     char *session = variable_of(pid, "XDG_RUNTIME_DIR");
-    add_places(&places, rundir, session, user);
-    add_places(&places, getenv("HEAPTALLY_RUNDIR"), getenv("XDG_RUNTIME_DIR"), user);
+    add_places(&places, rundir, session, wanted.user);
+    add_places(&places, getenv("HEAPTALLY_RUNDIR"), getenv("XDG_RUNTIME_DIR"), wanted.user);
+    add_places_beneath(&places, pid);
     /* A program that has closed all its descriptors has its socket made anew a moment later. */
     long give_up = now_ms() + REFUSED_MS;
-    int fd = connect_somewhere(&places, pid, user, &refused, &denied);
+    int fd = connect_somewhere(&places, &wanted, &refused, &denied);
     while (fd < 0 && refused && now_ms() < give_up) {
         pause_ms(PAUSE_MS);
-        fd = connect_somewhere(&places, pid, user, &refused, &denied);
+        fd = connect_somewhere(&places, &wanted, &refused, &denied);
     }
     free_places(&places);
     free(rundir);
     free(session);
     if (fd < 0)
-        *error = explain(pid, user, refused, denied);
+        *error = explain(pid, wanted.user, refused, denied);
     client->fd = fd < 0 ? -1 : fd;
     return fd >= 0;
 }
@@ -412,12 +459,13 @@ struct found {
 static void look_at(struct found *found, const char *directory, const char *name)
 {
     char path[PATH_MAX + 300];
-    int pid, end = 0;
-    if (sscanf(name, "%d" HTC_SUFFIX "%n", &pid, &end) != 1 || end == 0 || name[end] || pid <= 0)
+    struct stat status;
+    if (!htc_is_socket_name(name))
         return;
     snprintf(path, sizeof path, "%s/%s", directory, name);
     int fd = connect_to(path);
-    if (fd == -ECONNREFUSED && unlink(path) == 0)
+    bool dead = fd == -ECONNREFUSED && lstat(path, &status) == 0 && S_ISSOCK(status.st_mode);
+    if (dead && unlink(path) == 0)
         found->removed++;
     if (fd < 0)
         return;

@@ -158,8 +158,12 @@ static int bind_and_listen(int fd)
     const char *path = control.address.sun_path;
     struct stat status;
     int bound = bind(fd, address, sizeof control.address);
-    if (bound != 0 && errno == EADDRINUSE && !is_taken() && unlink(path) == 0)
+    if (bound != 0 && errno == EADDRINUSE) {
+        if (is_taken())
+            return -EADDRINUSE;
+        unlink(path);
         bound = bind(fd, address, sizeof control.address);
+    }
     if (bound != 0)
         return -errno;
     if (lstat(path, &status) != 0)
@@ -174,22 +178,24 @@ static int bind_and_listen(int fd)
     return 0;
 }
 
-/* Makes the socket in `directory`: 0 or -errno. */
+/* Makes the socket in `directory`: 0 or -errno. A directory may be shared with other pid
+ * namespaces, and our number be taken there. */
 static int listen_in(const char *directory)
 {
     int error = use_directory(directory);
     if (error)
         return error;
-    control.address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    size_t room = sizeof control.address.sun_path;
-    int length =
-        snprintf(control.address.sun_path, room, "%s/%d" HTC_SUFFIX, directory, (int)getpid());
-    if (length < 0 || (size_t)length >= room)
-        return -ENAMETOOLONG;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    error = bind_and_listen(fd);
+    error = -EADDRINUSE;
+    for (unsigned twin = 1; twin <= HTC_TWINS && error == -EADDRINUSE; twin++) {
+        control.address = (struct sockaddr_un){.sun_family = AF_UNIX};
+        error = htc_socket_path(directory, getpid(), twin, control.address.sun_path,
+                                sizeof control.address.sun_path)
+                    ? bind_and_listen(fd)
+                    : -ENAMETOOLONG;
+    }
     if (error) {
         close(fd);
         return error;

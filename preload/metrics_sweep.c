@@ -19,8 +19,10 @@
 #define PREFIX      "heaptally-"
 #define SUFFIX      ".prom"
 #define ASIDE       ".tmp"
-#define MOST_FILES  4096 /* looked into in one sweep */
-#define SILENT_LONG 3600 /* seconds */
+#define MOST_FILES  4096        /* looked into in one sweep */
+#define SILENT_LONG 3600        /* seconds */
+#define FIRST_NAMES 0xEFFFFFFCu /* the inode of the first pid namespace, the same in all kernels   \
+                                 */
 
 /* Who wrote a file. */
 struct writer {
@@ -63,6 +65,12 @@ void ht_metrics_sign(char *out, size_t size)
     struct writer self;
     know_self(&self);
     snprintf(out, size, SIGNATURE "%d %llu %llu\n", self.pid, self.start, self.names);
+}
+
+unsigned long long ht_metrics_namespace(void)
+{
+    struct stat names;
+    return stat("/proc/self/ns/pid", &names) == 0 && names.st_ino != FIRST_NAMES ? names.st_ino : 0;
 }
 
 static bool ends_with(const char *name, size_t length, const char *suffix)

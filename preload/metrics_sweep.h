@@ -18,6 +18,10 @@
 /* The comment that a file of this process begins with, a line with its newline. */
 void ht_metrics_sign(char *out, size_t size);
 
+/* Tells this process's pid namespace from others that write into the same directory, where the pid
+ * alone does not; 0 in the machine's first, or where it cannot be found out. */
+unsigned long long ht_metrics_namespace(void);
+
 /* Removes what is left of others from `directory`. */
 void ht_metrics_sweep(const char *directory);
 

@@ -222,7 +222,10 @@ static void learn_names(void)
 {
     const struct ht_module *program = ht_module(0);
     struct utsname system = {.nodename = ""};
-    char pid[16];
+    unsigned long long names = ht_metrics_namespace();
+    char pid[16], unique[32] = "";
+    if (names)
+        snprintf(unique, sizeof unique, "%llu-", names);
     uname(&system);
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     struct ht_text labels = ht_text_begin(process_labels, sizeof process_labels);
@@ -233,8 +236,8 @@ static void learn_names(void)
     ht_text_put(&labels, "\",pid=\"");
     ht_text_put(&labels, pid);
     ht_text_put(&labels, "\"");
-    snprintf(path, sizeof path, "%.3700s/heaptally-%.200s-%s.prom", directory,
-             program ? program->base : "unknown", pid);
+    snprintf(path, sizeof path, "%.3700s/heaptally-%.200s-%s%s.prom", directory,
+             program ? program->base : "unknown", unique, pid);
     snprintf(aside, sizeof aside, "%.4000s.tmp", path);
     ht_metrics_sign(signature, sizeof signature);
 }

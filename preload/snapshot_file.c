@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 /* Programs look at, close and count the low descriptors; ours stays out of their way. */
 #define LOWEST_DESCRIPTOR 700
 #define MAX_SEQUENCE      10000
+#define SILENT_LONG       3600 /* seconds */
 
 static void append_text(char *out, size_t room, const char *text)
 {
@@ -252,20 +254,33 @@ static bool older(const struct timespec *a, const struct timespec *b)
     return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
+/* Whether the machine, or container, of a file's header is the one we are in. */
+static bool is_from_here(const char *host, size_t length)
+{
+    struct utsname here;
+    return uname(&here) == 0 && strlen(here.nodename) == length &&
+           memcmp(here.nodename, host, length) == 0;
+}
+
 /* Whether a file is a snapshot of `program` that no living process writes: its pid is gone, or is
- * ours. */
-static bool is_finished(int directory, const char *name, const char *program)
+ * ours. Pids of other machines and containers say nothing here: of those, what has been silent for
+ * long. */
+static bool is_finished(int directory, const char *name, const char *program, time_t written)
 {
     struct {
         struct htl_file_header fixed;
-        char exe[PATH_MAX];
+        char exe[PATH_MAX + 256]; /* and the host's name */
     } header = {.exe = ""};
     int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     ssize_t n = fd >= 0 ? read(fd, &header, sizeof header - 1) : -1;
     if (fd >= 0)
         close(fd);
-    if (n < (ssize_t)sizeof header.fixed || header.fixed.exe_length >= sizeof header.exe ||
+    if (n < (ssize_t)sizeof header.fixed ||
+        header.fixed.exe_length + header.fixed.host_length >= (int)sizeof header.exe ||
         memcmp(header.fixed.magic, HTL_MAGIC, sizeof header.fixed.magic) != 0)
+        return false;
+    if (!is_from_here(header.exe + header.fixed.exe_length, header.fixed.host_length) &&
+        time(NULL) - written < SILENT_LONG)
         return false;
     header.exe[header.fixed.exe_length] = '\0';
     const char *slash = strrchr(header.exe, '/');
@@ -306,7 +321,8 @@ void ht_file_prune(const struct ht_file *file, const char *pattern, const char *
         struct stat status;
         if (!is_sister(base, entry->d_name) || strcmp(entry->d_name, own) == 0 ||
             fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-            !S_ISREG(status.st_mode) || !is_finished(dirfd(stream), entry->d_name, program))
+            !S_ISREG(status.st_mode) ||
+            !is_finished(dirfd(stream), entry->d_name, program, status.st_mtim.tv_sec))
             continue;
         snprintf(sisters[count].name, sizeof sisters[count].name, "%s", entry->d_name);
         sisters[count++].time = status.st_mtim;

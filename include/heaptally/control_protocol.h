@@ -2,7 +2,9 @@
  * How a watched process is talked to while it runs: what `heaptally status PID` and its kin send,
  * and what the monitor thread answers.
  *
- * Where. Each watched process listens on a Unix stream socket DIRECTORY/PID.sock, mode 0600. The
+ * Where. Each watched process listens on a Unix stream socket DIRECTORY/PID.sock, mode 0600, with
+ * the number that it has in its own pid namespace. Where a process of another namespace with the
+ * same number listens there already, it is the first of PID-2.sock to PID-9.sock that is free. The
  * directory is the first of htc_directory's places that the process can use; where
  * HEAPTALLY_RUNDIR names one, only that. A directory must be a real one (no symbolic link), belong
  * to the process's user or to root, and be closed to writing by others unless it is sticky. User 0
@@ -26,10 +28,12 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/types.h>
 
 #define HTC_GREETING    "heaptally/1 "
 #define HTC_SUFFIX      ".sock"
+#define HTC_TWINS       9u /* processes of one number that find room in one directory */
 #define HTC_REQUEST_MAX 512u
 #define HTC_ANSWER_MAX  (4u << 20)
 #define HTC_CLIENTS     8u
@@ -62,6 +66,26 @@ static inline const char *htc_command_word(enum htc_command command)
     static const char *const words[HTC_COMMAND_COUNT] = {HTC_COMMANDS(HTC_COMMAND_WORD)};
 #undef HTC_COMMAND_WORD
     return words[command];
+}
+
+/* The path of the socket of process `pid` in a directory; `twin` from 1 to HTC_TWINS. False where
+ * `out` is too small. */
+static inline bool htc_socket_path(const char *directory, long pid, unsigned twin, char *out,
+                                   size_t size)
+{
+    int length = twin > 1 ? snprintf(out, size, "%s/%ld-%u" HTC_SUFFIX, directory, pid, twin)
+                          : snprintf(out, size, "%s/%ld" HTC_SUFFIX, directory, pid);
+    return length > 0 && (size_t)length < size;
+}
+
+/* Whether a file's name is one that a socket may have. */
+static inline bool htc_is_socket_name(const char *name)
+{
+    size_t digits = strspn(name, "0123456789");
+    const char *rest = name + digits;
+    if (rest[0] == '-' && rest[1] >= '2' && rest[1] <= '0' + (int)HTC_TWINS)
+        rest += 2;
+    return digits > 0 && strcmp(rest, HTC_SUFFIX) == 0;
 }
 
 /* Where sockets may be, in the order in which a process tries them. */

@@ -155,9 +155,11 @@ class Alerts(harness.TallyTest):
             process = harness.start([PHASES, ".20000"], self.dir, self.environment(options))
             self.addCleanup(harness.finish, process, 30)
             self.addCleanup(process.kill)
-            path = os.path.join(directory, f"heaptally-phases-{process.pid}.prom")
-            self.await_that(lambda: os.path.exists(path), "a file of metrics")
-            return process, path
+            end = f"-{process.pid}.prom"  # the pid namespace, but for the first, comes before
+            own = lambda: [n for n in os.listdir(directory) if n.startswith("heaptally-phases-")
+                           and n.endswith(end)]
+            self.await_that(own, "a file of metrics")
+            return process, os.path.join(directory, own()[0])
 
         def write(name, text, age=0):
             path = os.path.join(directory, name)

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -397,6 +398,87 @@ class Sockets(Controlled):
         for connection in connections:
             connection.close()
         self.end(process, "1,000 connections")
+
+
+class Containers(Controlled):
+    """Processes in pid namespaces of their own, where each is number 1."""
+
+    def setUp(self):
+        super().setUp()
+        harness.need_root(self)
+        harness.need_program(self, "unshare")
+        harness.need_program(self, "nsenter")
+        probe = harness.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], self.dir)
+        if probe.status != 0:
+            self.skipTest(f"pid namespaces are not permitted here: {probe.err.strip()}")
+
+    def contain(self, name, script="true", rundir=None, output="{}.htl"):
+        """Starts a program in a container, after a script there; its number on the host."""
+        env = self.environment({"OUTPUT": os.path.join(self.dir, output.format(name)),
+                                "RUNDIR": rundir or self.rundir,
+                                "PROMETHEUS_DIR": self.dir})
+        ours = [f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_"))]
+        argv = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c",
+                f'{script} && exec env "$@"', "sh", *ours, harness.program("controlled")]
+        outer = harness.start(argv, self.dir)
+        self.running.append(outer)
+        self.assertEqual(outer.stdout.readline(), b"ready\n")
+        with open(f"/proc/{outer.pid}/task/{outer.pid}/children", encoding="ascii") as children:
+            return int(children.read())
+
+    def asked(self, *arguments, within=None):
+        """The name of the snapshot of who answers, or the error."""
+        env = harness.clean_environment() | {"HEAPTALLY_RUNDIR": self.rundir}
+        enter = ["nsenter", "--pid", "--mount", "-t", within] if within else []
+        result = harness.run([*enter, harness.COMMAND, "status", "--json", *arguments], self.dir,
+                             env)
+        if result.status != 0:
+            return result.own
+        return os.path.basename(json.loads(result.out)["process"]["snapshot"])
+
+    def test_shared_directory(self):
+        one = self.contain("one")
+        self.await_that(lambda: os.path.exists(os.path.join(self.rundir, "1.sock")), "a socket")
+        two = self.contain("two")
+        self.await_that(lambda: len(os.listdir(self.rundir)) == 2, "a second socket")
+        self.expect("sockets of two that are number 1", sorted(os.listdir(self.rundir)),
+                    ["1-2.sock", "1.sock"])
+        metrics = lambda: [n for n in os.listdir(self.dir) if n.endswith("-1.prom")]
+        self.await_that(lambda: len(metrics()) == 2, "a file of metrics of each")
+        self.expect("who answers, asked on the host", [self.asked(one), self.asked(two)],
+                    ["one.htl", "two.htl"])
+        self.expect("who answers, asked as number 1 of each container",
+                    [self.asked(1, within=one), self.asked(1, within=two)],
+                    ["one.htl", "two.htl"])
+        listed = {int(line.split()[0]) for line in self.answer("list").splitlines()[1:]}
+        self.expect_that("list on the host", listed, {one, two} <= listed, f"{one} and {two} too")
+        os.kill(one, signal.SIGKILL)
+        self.await_that(lambda: not os.path.exists(f"/proc/{one}"), "the end of the first")
+        three = self.contain("three")
+        self.await_that(lambda: self.asked(three) == "three.htl", "the third in the first's place")
+        self.expect("sockets then", sorted(os.listdir(self.rundir)), ["1-2.sock", "1.sock"])
+
+    def test_keep(self):
+        """A file that is written in a container is not finished, though its pid is none here."""
+        self.contain("other", "hostname other", output="%e-%p.htl")
+        theirs = self.await_that(self.snapshots, "a file")[0]
+        with open(theirs, "r+b") as file:  # its pid, 1, would be one here
+            file.seek(24)
+            self.assertEqual(file.read(4), struct.pack("<I", 1))
+            file.seek(24)
+            file.write(struct.pack("<I", 999999999))
+        result = self.tally([harness.program("controlled"), "brief"],
+                            {"OUTPUT": os.path.join(self.dir, "%e-%p.htl"), "KEEP": "0"})
+        self.assertEqual(result.status, 0, result.err)
+        self.expect("the container's file after --keep", os.path.exists(theirs), True)
+
+    def test_directory_of_its_own(self):
+        """A socket in a directory that only the container has."""
+        own = os.path.join(self.dir, "own")
+        os.mkdir(own)
+        inside = self.contain("inside", f"mount -t tmpfs none {own}", rundir=own)
+        self.await_that(lambda: self.asked(inside) == "inside.htl", "an answer on the host")
+        self.expect("what the host has in that directory", os.listdir(own), [])
 
 
 class Users(Controlled):
