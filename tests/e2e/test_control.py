@@ -82,7 +82,8 @@ class Controlled(harness.TallyTest):
         return json.loads(self.answer("status", "--json", process.pid))
 
     def controller(self, process, tag):
-        return [c for c in self.status(process)["controllers"] if c["tag"] == tag][0]
+        return self.await_that(lambda: [c for c in self.status(process)["controllers"]
+                                        if c["tag"] == tag], f"controller {tag}")[0]
 
     def connect(self, process):
         connection = socket.socket(socket.AF_UNIX)
