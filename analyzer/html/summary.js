@@ -108,13 +108,16 @@ const ENDINGS = {
 function figures() {
   const { rss, rssBaseline, live, blocks, own } = data.memory;
   const growth = known(rss) && known(rssBaseline) ? rss - rssBaseline : null;
-  /* Heaptally's own memory is what it mapped; not all of it needs to be resident. */
-  const other = known(rss) && known(live) ? Math.max(0, rss - live - own) : null;
+  /* Heaptally's own memory is what it mapped; not all of it is resident, so the rest may hide. */
+  const rest = known(rss) && known(live) ? rss - live - own : null;
+  const other = rest > 0 ? rest : null;
   const alerts = data.alerts.filter((alert) => alert.state !== "clear").length;
   return make("dl", { class: "figures" },
     figure("Live heap", bytes(live), known(blocks) ? counted(blocks, "block") : null),
     figure("Resident", bytes(rss), known(growth) ? signed(bytes(growth), growth) + " since the start" : null),
-    figure("Not heap", bytes(other), "code, stacks, fragments, caches"),
+    figure("Not heap", bytes(other),
+      known(rest) && rest <= 0 ? "too little to be told from heaptally's own"
+                               : "code, stacks, fragments, caches"),
     figure("Alerts", grouped(alerts + data.alertsLeftOut), alerts ? "marked below" : "none"),
     figure("Watched", duration(data.process.duration), ENDINGS[data.process.ending] || "running, or killed"));
 }

@@ -259,6 +259,33 @@ class Rich(Tests):
                 self.assertGreater(os.path.getsize(path), 50000)
 
 
+class Difference(Tests):
+    def open(self, path, **how):
+        page = browser.Page(self.browser, path, **how)  # no script says when it is ready
+        self.addCleanup(page.close)
+        self.addCleanup(self.check_quiet, page)
+        return page
+
+    def test_narrow_and_wide(self):
+        """Names and numbers stay in one line; the table alone may be moved sideways."""
+        for name, grown in (("old", 0), ("new", 3287992)):
+            f = htl.File().module(1, "/opt/robot/plant").tag(1, "trajectory").stack(1, [(1, 16)])
+            held = dict(allocated=(40 + grown, 2000))
+            f.site(1, 1, 1).snapshot(9, sites={1: held}, tags={1: held})
+            f.write(self.path(name + ".htl"))
+        done = self.heaptally("diff", "--format", "html", "-o", "diff.html", "old.htl", "new.htl")
+        self.assertEqual((done.returncode, done.out, done.err), (0, "", ""))
+        for width in (1280, 400):
+            for dark in (False, True):
+                page = self.open(self.path("diff.html"), width=width, dark=dark)
+                self.assertIn("3,287,992", page.run("document.querySelector('h1').innerText"))
+                self.assertEqual(page.run("document.documentElement.scrollWidth"), width)
+                self.assertEqual(page.run("Math.max(...[...document.querySelectorAll('th, td')]"
+                                          ".map((c) => c.getClientRects()[0].height)) < 40"), True)
+                if SHOTS:
+                    page.screenshot(os.path.join(SHOTS, f"diff-{width}-{dark}.png"))
+
+
 class Strange(Tests):
     def test_hostile_names_stay_text(self):
         path = self.make(profiles.hostile(self.dir), "hostile")
@@ -292,6 +319,14 @@ class Strange(Tests):
             self.assertTrue(page.run("document.querySelector('h1').innerText"))
             if SHOTS:
                 page.screenshot(os.path.join(SHOTS, f"little{number}.png"))
+
+    def test_what_is_not_heap_may_hide(self):
+        """Where heaptally's own memory is not all resident, the rest is unknown, and not 0."""
+        f = htl.File().tag(1, "t").tick(1, rss=5 << 20, own=7 << 20).end(2)
+        page = self.open(self.make(f, "hidden"))
+        shown = page.run("document.querySelector('.figures').innerText")
+        self.assertIn("too little to be told", shown)
+        self.assertNotIn("0 B\ncode", shown)
 
     def test_promises_and_processes(self):
         """Sections that most reports do not have."""
