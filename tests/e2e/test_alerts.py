@@ -5,6 +5,7 @@ JSON lines, metrics, and a process that counts only when asked to."""
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import time
@@ -144,6 +145,49 @@ class Alerts(harness.TallyTest):
         while not condition():
             self.assertLess(time.monotonic(), deadline, f"{what}: not within {seconds} s")
             time.sleep(0.02)
+
+    def on_own_dev(self, script):
+        """Runs phases that pass a threshold, with alerts to syslog, where /dev is empty but for what
+        the script puts there; the pid, and heaptally's lines on its error output."""
+        harness.need_root(self)
+        harness.need_program(self, "unshare")
+        env = self.environment({"ALERT_LOG": "syslog", "INTERVAL": f"{TICK_MS}ms",
+                                "THRESHOLD": "ctl=1MB"})
+        ours = [f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_"))]
+        process = harness.start(
+            ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none /dev || exit 99; {script} '
+             'exec env "$@"', "sh", *ours, PHASES, ticks(3), "+1100", ticks(20), "+700", ticks(20),
+             "-", ticks(20)], self.dir)
+        result = harness.finish(process, 60)
+        if result.status in (1, 99) and not result.own:
+            self.skipTest(f"mounting is not allowed here: {result.err.strip()}")
+        self.assertEqual(result.status, 0, result.err)
+        return process.pid, [line for line in result.own if " tag_growth " in line]
+
+    def test_syslog(self):
+        """Datagrams as syslogd takes them, and nothing on the error output; where nobody listens,
+        the lines stand there after all."""
+        path = os.path.join(self.dir, "log")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.bind(path)
+            log.setblocking(False)
+            pid, lines = self.on_own_dev(f"ln -s {path} /dev/log;")
+            heard = []
+            try:
+                while True:
+                    heard.append(log.recv(10000).decode())
+            except BlockingIOError:
+                pass
+        heard = [line.split()[:4] for line in heard if " tag_growth " in line]
+        name = f"heaptally[{pid}]:"
+        self.expect("syslog: priority, process, level, kind, tag", heard,
+                    [["<12>" + name, "WARNING", "tag_growth", "ctl:"],
+                     ["<10>" + name, "CRITICAL", "tag_growth", "ctl:"],
+                     ["<13>" + name, "CLEAR", "tag_growth", "ctl:"]])
+        self.expect("syslog: lines on the error output", lines, [])
+        lines = [line.split()[1:4] for line in self.on_own_dev("")[1]]
+        self.expect("nobody listens: lines on the error output", lines,
+                    [[line[1], line[2], line[3]] for line in heard])
 
     def test_metrics_of_the_killed(self):
         """What is left of killed processes goes; what is not left over, or not ours, stays."""
