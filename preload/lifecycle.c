@@ -174,27 +174,6 @@ void ht_watch_give_up(const char *why)
     ht_say("%s", why);
 }
 
-static int set_from_outside(bool on)
-{
-    if (ht_is_dormant())
-        return -EPERM;
-    if (!ht_monitor_park(HT_SECOND))
-        return -ETIMEDOUT;
-    int result = ht_watch_set(on);
-    ht_monitor_unpark();
-    return result;
-}
-
-int ht_watch_start(void)
-{
-    return set_from_outside(true);
-}
-
-int ht_watch_stop(void)
-{
-    return set_from_outside(false);
-}
-
 /* ---- start and end ------------------------------------------------------------------------------
  */
 

@@ -7,8 +7,8 @@
  *   probation    a process that another watched one started: it is counted, but has no thread and
  *                no file until it has lived for one tick and allocates again
  *   watched      monitor thread and file are there
- *   stopped      by --dormant or ht_watch_stop: there is a monitor thread, but nothing new is
- *                counted and no tick is taken until ht_watch_start. What was counted is counted out
+ *   stopped      by --dormant or by request: there is a monitor thread, but nothing new is counted
+ *                and no tick is taken until it is started. What was counted is counted out
  *   dormant      the same for good: AT_SECURE, --only, --no-children, no memory, or a monitor whose
  *                user is no longer the program's
  *   final        the destructor or quick_exit has taken the last figures
@@ -37,11 +37,6 @@ void ht_probation(void);
  * The caller holds the gate.
  */
 int ht_watch_set(bool on);
-
-/* The same on any thread that does not hold the gate; waits for it up to a second, else
- * -ETIMEDOUT. */
-int ht_watch_start(void);
-int ht_watch_stop(void);
 
 /* Whether counting is stopped by request, and could be started. */
 bool ht_watch_is_stopped(void);

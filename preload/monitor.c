@@ -630,8 +630,3 @@ void ht_monitor_leave(const struct ht_visit *visit)
     ht_monitor_unpark();
     own_work_end(visit);
 }
-
-bool ht_monitor_running(void)
-{
-    return running;
-}

@@ -48,8 +48,6 @@ void ht_monitor_final(uint32_t end_reason);
 /* In the child of a fork, which has no monitor thread. */
 void ht_monitor_after_fork(void);
 
-bool ht_monitor_running(void);
-
 /* Has the monitor carry out a job and waits for that: its result, or -EAGAIN where it has not come
  * to it in time. Any thread. */
 int ht_monitor_request(enum ht_job job, uint64_t wait_ns);

@@ -247,32 +247,6 @@ static inline void ht_trend_push(struct ht_trend *t, const struct ht_trend_sampl
         ht_trend_push_cell(t, floor);
 }
 
-/* Adds to a count, unless it is unknown. */
-static inline void ht_trend_adjust(uint64_t *count, int64_t by)
-{
-    if (*count != HT_TREND_UNKNOWN)
-        *count += (uint64_t)by;
-}
-
-/*
- * So much was moved to this owner (negative: away from it) because it was only now known whose it
- * is: the whole past is lifted by as much, so that it does not look like growth. Call it between
- * the last tick with the old figures and the first with the new.
- */
-static inline void ht_trend_move(struct ht_trend *t, int64_t live_bytes, int64_t live_blocks,
-                                 int64_t allocated_bytes)
-{
-    if (t->samples == 0)
-        return;
-    t->origin += (double)live_bytes;
-    ht_trend_adjust(&t->last.live_blocks, live_blocks);
-    ht_trend_adjust(&t->last.allocated_bytes, allocated_bytes);
-    for (uint32_t i = 0; i < t->mark_count; i++) {
-        ht_trend_adjust(&t->mark[i].live_blocks, live_blocks);
-        ht_trend_adjust(&t->mark[i].allocated_bytes, allocated_bytes);
-    }
-}
-
 /* ---- judging --------------------------------------------------------------------------------- */
 
 /* The cheap question of every tick: would the watch say `leak`? */

@@ -558,30 +558,6 @@ START_TEST(init_forgets)
 }
 END_TEST
 
-/* 50 MB found to be this owner's, then 20 MB not to be: neither growth nor a fall, nor damage. */
-START_TEST(moved_bytes_are_no_growth)
-{
-    begin(1, 0);
-    double moved = 0;
-    for (int i = 0; i < 9000; i++) {
-        if (i % 900 == 450) {
-            double by = i % 1800 < 900 ? 50 * MB : -20 * MB;
-            ht_trend_move(&trend, (int64_t)by, (int64_t)(by / 64), (int64_t)by);
-            moved += by;
-        }
-        struct ht_trend_sample sample = plain(i, 1e8 + moved + 8 * floor(i / 60.0));
-        sample.live_blocks = (uint64_t)(1e7 + moved / 64);
-        sample.allocated_bytes = (uint64_t)(1e9 + moved + 100.0 * i);
-        ht_trend_push(&trend, &sample);
-        ck_assert_int_eq(ht_trend_is_leak(&trend), i >= 3000);
-    }
-    ck_assert_int_eq(judge(HT_TREND_WATCH), HT_TREND_LEAK);
-    ck_assert_double_eq_tol(verdict.bytes_per_hour, 480, 5);
-    ck_assert_double_eq_tol(verdict.blocks_per_hour, 0, 1e-6);
-    ck_assert_double_eq_tol(verdict.kept_share, 8 / 6000.0, 1e-4);
-}
-END_TEST
-
 /* ---- words ----------------------------------------------------------------------------------- */
 
 static const char *said(void (*say)(struct ht_text *, double), double value)
@@ -790,7 +766,6 @@ int main(void)
     tcase_add_test(tests, a_gap_is_invalid_until_it_is_past);
     tcase_add_test(tests, missing_ticks_do_not_hide_a_leak);
     tcase_add_test(tests, init_forgets);
-    tcase_add_test(tests, moved_bytes_are_no_growth);
     tcase_add_test(tests, numbers_in_words);
     tcase_add_test(tests, reasons_of_leaks);
     tcase_add_test(tests, every_verdict_has_its_name);
