@@ -243,19 +243,19 @@ int ht_cmd_status(int argc, char **argv)
 {
     struct question question = {.command = HTC_STATUS};
     int status;
-    pid_t pid;
+    pid_t *pids;
     if (!take_options(argc, argv, &question, &status))
         return status;
-    for (int i = optind; i < argc; i++)
-        if (!ht_client_read_pid("status", argv[i], &pid))
-            return FAILURE;
+    if (!ht_client_read_pids("status", argc - optind, argv + optind, &pids))
+        return FAILURE;
     status = 0;
-    for (int i = optind; i < argc; i++) {
-        int one = ht_client_read_pid("status", argv[i], &pid) ? ask_process(pid, &question) : 0;
+    for (int i = 0; i < argc - optind; i++) {
+        int one = ask_process(pids[i], &question);
         status = one > status ? one : status;
-        if (i + 1 < argc)
+        if (optind + i + 1 < argc)
             putchar('\n');
     }
+    free(pids);
     return status;
 }
 

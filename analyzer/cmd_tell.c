@@ -58,76 +58,49 @@ static bool take_options(int argc, char **argv, void (*help)(FILE *out), int *st
 static int tell_each(int argc, char **argv, void (*help)(FILE *out))
 {
     int status;
-    pid_t pid;
+    pid_t *pids;
     if (!take_options(argc, argv, help, &status))
         return status;
-    for (int i = optind; i < argc; i++)
-        if (!ht_client_read_pid(argv[0], argv[i], &pid))
-            return FAILURE;
+    if (!ht_client_read_pids(argv[0], argc - optind, argv + optind, &pids))
+        return FAILURE;
     bool fine = true;
-    for (int i = optind; i < argc; i++)
-        fine &= ht_client_read_pid(argv[0], argv[i], &pid) && tell(argv[0], pid, argv[0]);
+    for (int i = 0; i < argc - optind; i++)
+        fine &= tell(argv[0], pids[i], argv[0]);
+    free(pids);
     return fine ? 0 : FAILURE;
 }
 
 static const char ending[] = "\nExit status: 0, or 2 where a process could not be reached or "
                              "refused.\n";
 
-void ht_help_snapshot(FILE *out)
-{
-    fprintf(out,
-            "heaptally snapshot PID...\n\n"
-            "Has running processes write all their figures to their snapshot files now, and prints "
-            "the\nfiles' names. 'heaptally report FILE' reads them.\n%s",
-            ending);
-}
+/* clang-format off */
+/*    id              command           what it does */
+#define TELLS(X)                                                                                   \
+    X(snapshot,       "snapshot",                                                                  \
+      "Has running processes write all their figures to their snapshot files now, and prints the\n" \
+      "files' names. 'heaptally report FILE' reads them.\n")                                       \
+    X(reset_baseline, "reset-baseline",                                                            \
+      "From now on growth counts from here: thresholds start anew, alerts that stand are cleared.\n" \
+      "Trends and verdicts go on.\n")                                                              \
+    X(start,          "start",                                                                     \
+      "Has processes that were started with --dormant, or stopped, count from now on. What they\n" \
+      "allocated before stays uncounted.\n")                                                       \
+    X(stop,           "stop",                                                                      \
+      "Has processes count nothing new until 'heaptally start'. What was counted is counted out\n" \
+      "when it is freed.\n")
+/* clang-format on */
 
-int ht_cmd_snapshot(int argc, char **argv)
-{
-    return tell_each(argc, argv, ht_help_snapshot);
-}
-
-void ht_help_reset_baseline(FILE *out)
-{
-    fprintf(out,
-            "heaptally reset-baseline PID...\n\n"
-            "From now on growth counts from here: thresholds start anew, alerts that stand are "
-            "cleared.\nTrends and verdicts go on.\n%s",
-            ending);
-}
-
-int ht_cmd_reset_baseline(int argc, char **argv)
-{
-    return tell_each(argc, argv, ht_help_reset_baseline);
-}
-
-void ht_help_start(FILE *out)
-{
-    fprintf(out,
-            "heaptally start PID...\n\n"
-            "Has processes that were started with --dormant, or stopped, count from now on. What "
-            "they\nallocated before stays uncounted.\n%s",
-            ending);
-}
-
-int ht_cmd_start(int argc, char **argv)
-{
-    return tell_each(argc, argv, ht_help_start);
-}
-
-void ht_help_stop(FILE *out)
-{
-    fprintf(out,
-            "heaptally stop PID...\n\n"
-            "Has processes count nothing new until 'heaptally start'. What was counted is counted "
-            "out when\nit is freed.\n%s",
-            ending);
-}
-
-int ht_cmd_stop(int argc, char **argv)
-{
-    return tell_each(argc, argv, ht_help_stop);
-}
+#define DEFINE_COMMAND(id, command, what)                                                          \
+    void ht_help_##id(FILE *out)                                                                   \
+    {                                                                                              \
+        fprintf(out, "heaptally " command " PID...\n\n" what "%s", ending);                        \
+    }                                                                                              \
+    int ht_cmd_##id(int argc, char **argv)                                                         \
+    {                                                                                              \
+        return tell_each(argc, argv, ht_help_##id);                                                \
+    }
+TELLS(DEFINE_COMMAND)
+#undef DEFINE_COMMAND
 
 void ht_help_set(FILE *out)
 {

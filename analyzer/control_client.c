@@ -447,6 +447,17 @@ bool ht_client_read_pid(const char *command, const char *text, pid_t *pid)
     return true;
 }
 
+bool ht_client_read_pids(const char *command, int count, char **texts, pid_t **pids)
+{
+    *pids = ht_allocate((size_t)count * sizeof **pids);
+    for (int i = 0; i < count; i++)
+        if (!ht_client_read_pid(command, texts[i], *pids + i)) {
+            free(*pids);
+            return false;
+        }
+    return true;
+}
+
 /* ---- all of them --------------------------------------------------------------------------------
  */
 

@@ -22,6 +22,9 @@ struct ht_client {
 /* Reads a process id from the command line; false after a message that names `command`. */
 bool ht_client_read_pid(const char *command, const char *text, pid_t *pid);
 
+/* The same for `count` of them: a new array, or false after a message on the first that is none. */
+bool ht_client_read_pids(const char *command, int count, char **texts, pid_t **pids);
+
 /*
  * Connects to process `pid`: true, or false with `*error` (a new string: what is wrong and how to
  * mend it, without the pid).
