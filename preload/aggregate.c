@@ -7,10 +7,26 @@
 #include "tag_rules.h"
 #include "unwind.h"
 
-#define MAX_TRIES 4 /* looks at a site that keeps moving, before its last figures are kept */
+#define WIDE_TRIES 2u /* passes over all sites, while any of them keeps moving */
+#define NARROW_TRIES                                                                               \
+    16u /* looks at one such site alone, before its figures are taken as they are */
+#define NARROW_SITES 64u /* sites that are looked at alone; the others have their turn later */
 
 struct ht_sums ht_sums;
 
+/* A site in the list, as a look goes through it: two lines of cache, one after the other. */
+struct place {
+    uint64_t next[HT_FIGURES];  /* cells and totals of this id, while a look is under way */
+    uint64_t raw[HT_FIGURES];   /* the same at the last look at which they stood still */
+    uint64_t spent[HT_FIGURES]; /* provisional: the part of raw that belongs to earlier uses */
+    const struct ht_total *total;
+    struct ht_site_view *view;
+    uint32_t finished; /* of the total, when the look began */
+    bool moving;       /* its figures changed hands during the look */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct place) == 128, "two lines of cache a site");
+
+static struct place *places;                  /* parallel to ht_sums.sites */
 static struct ht_site_view *views[HT_RANGES]; /* parallel to ht_total_ranges */
 static struct ht_tag_view *tag_views;
 static uint32_t site_capacity;
@@ -18,6 +34,11 @@ static uint32_t *free_provisionals; /* ids that may be handed out */
 static uint32_t free_provisional_count;
 static uint32_t *folded; /* provisional ids that are handed out and resolved */
 static uint32_t folded_count;
+
+/* The ids that the table of tags has given out, and 0 first: the others need not be gone through.
+ */
+static uint16_t known_tags[HT_TAGS] = {0};
+static uint32_t known_tag_count = 1;
 
 static inline struct ht_site_view *view_of(uint32_t site)
 {
@@ -46,12 +67,16 @@ bool ht_aggregate_begin(void)
 {
     site_capacity = 4096;
     ht_sums.sites = ht_heap_alloc(site_capacity * sizeof *ht_sums.sites, 16);
+    places = ht_heap_alloc(site_capacity * sizeof *places, 64);
     tag_views = ht_heap_alloc(HT_TAGS * sizeof *tag_views, 16);
     free_provisionals = ht_heap_alloc(HT_PROVISIONALS * sizeof *free_provisionals, 16);
     folded = ht_heap_alloc(HT_PROVISIONALS * sizeof *folded, 16);
-    if (!ht_sums.sites || !tag_views || !free_provisionals || !folded)
+    if (!ht_sums.sites || !places || !tag_views || !free_provisionals || !folded)
         return false;
-    ht_aggregate_tick_done();
+    ht_sums.tags = known_tags + 1;
+    ht_sums.low_bytes = UINT64_MAX;
+    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
+        tag_views[tag].low_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < HT_PROVISIONALS; i++)
         free_provisionals[i] = HT_PROVISIONAL_BASE + HT_PROVISIONALS - 1 - i;
     free_provisional_count = HT_PROVISIONALS;
@@ -61,22 +86,36 @@ bool ht_aggregate_begin(void)
 /* ---- which sites there are ----------------------------------------------------------------------
  */
 
+/* Room for twice as many sites in the list. False without memory. */
+static bool grow_list(void)
+{
+    uint32_t *sites = ht_heap_alloc(2 * site_capacity * sizeof *sites, 16);
+    struct place *larger = sites ? ht_heap_alloc(2 * site_capacity * sizeof *larger, 64) : NULL;
+    if (!larger) {
+        ht_heap_free(sites);
+        return false;
+    }
+    memcpy(sites, ht_sums.sites, site_capacity * sizeof *sites);
+    memcpy(larger, places, site_capacity * sizeof *larger);
+    ht_heap_free(ht_sums.sites);
+    ht_heap_free(places);
+    ht_sums.sites = sites;
+    places = larger;
+    site_capacity *= 2;
+    return true;
+}
+
 /* Takes a site into the list; NULL without memory, then it is tried again later. */
 static struct ht_site_view *use_site(uint32_t site)
 {
     struct ht_site_view *view = view_of(site);
     if (!view || view->used)
         return view;
-    if (ht_sums.site_count == site_capacity) {
-        uint32_t *larger = ht_heap_alloc(2 * site_capacity * sizeof *larger, 16);
-        if (!larger)
-            return NULL;
-        memcpy(larger, ht_sums.sites, site_capacity * sizeof *larger);
-        ht_heap_free(ht_sums.sites);
-        ht_sums.sites = larger;
-        site_capacity *= 2;
-    }
-    ht_sums.sites[ht_sums.site_count++] = site;
+    if (ht_sums.site_count == site_capacity && !grow_list())
+        return NULL;
+    view->place = ht_sums.site_count;
+    ht_sums.sites[ht_sums.site_count] = site;
+    places[ht_sums.site_count++] = (struct place){.total = ht_total(site), .view = view};
     view->used = true;
     view->canonical = site;
     view->low_bytes = view->floor_bytes = UINT64_MAX;
@@ -87,7 +126,7 @@ static struct ht_site_view *use_site(uint32_t site)
 static void take_scope(struct ht_site_view *view, uint32_t scope, uint32_t stack)
 {
     view->tag = ht_scope_owner(scope) ? ht_scope_owner(scope) : ht_rules_tag(stack);
-    view->region = ht_scope_region(scope);
+    view->region = (uint16_t)ht_scope_region(scope);
 }
 
 /* False where it is too early: the site is so new that its frames are not described. */
@@ -104,7 +143,7 @@ static bool use_stack_site(uint32_t site)
         view->canonical = first;
     view->fallback = ht_stack_root(stack) == HT_STACK_FALLBACK;
     take_scope(view, ht_site_tag(site), stack);
-    view->construct = ht_rules_construct(stack);
+    view->construct = (uint16_t)ht_rules_construct(stack);
     return true;
 }
 
@@ -167,6 +206,21 @@ static void fold(uint32_t provisional, uint32_t site)
     folded[folded_count++] = provisional;
 }
 
+/* Where the figures of a site go in the end: what a capture was resolved to may itself be the later
+ * one of two ids of a key. 0 while that one is not in the list yet. */
+static uint32_t root_of(const struct ht_site_view *view)
+{
+    uint32_t site = view->canonical;
+    for (;;) {
+        const struct ht_site_view *target = view_of(site);
+        if (!target || !target->used)
+            return 0;
+        if (target->canonical == site)
+            return site;
+        site = target->canonical;
+    }
+}
+
 /* Provisional ids whose blocks are all gone are free for the next captures. */
 static void recycle_provisionals(void)
 {
@@ -175,18 +229,19 @@ static void recycle_provisionals(void)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < folded_count; i++) {
         struct ht_site_view *view = view_of(folded[i]);
-        const uint64_t *raw = view->raw, *spent = view->spent;
+        uint64_t *raw = places[view->place].raw, *spent = places[view->place].spent;
         bool gone = raw[HT_ALLOCATED_BLOCKS] != spent[HT_ALLOCATED_BLOCKS] &&
                     raw[HT_ALLOCATED_BLOCKS] == raw[HT_FREED_BLOCKS] &&
                     raw[HT_ALLOCATED_BYTES] == raw[HT_FREED_BYTES];
-        struct ht_site_view *target = view_of(view->canonical);
-        if (!gone || !target) {
+        uint32_t root = gone ? root_of(view) : 0;
+        if (!root) {
             folded[kept++] = folded[i];
             continue;
         }
+        struct place *target = &places[view_of(root)->place];
         for (unsigned f = 0; f < HT_FIGURES; f++) {
             target->spent[f] -= raw[f] - spent[f]; /* what it keeps from others is negative spent */
-            view->spent[f] = raw[f];
+            spent[f] = raw[f];
         }
         view->canonical = folded[i];
         free_provisionals[free_provisional_count++] = folded[i];
@@ -207,89 +262,295 @@ unsigned ht_aggregate_discover(void)
 /* ---- one look -----------------------------------------------------------------------------------
  */
 
-/* What a thread had in its cells at one moment. */
-struct cell_copy {
-    struct ht_cell cells[HT_CELLS];
-    uint32_t sites[HT_CELLS];
-    unsigned count;
+/* One cell that a thread uses, and for which site in the list. */
+struct held {
+    uint32_t place;
+    uint16_t cell;
 };
 
-/* Copies the cells of a thread that have a site. Most threads use few of them, and the rest need
- * not be fetched from their memory. */
-static void copy_cells(const struct ht_thread *thread, struct cell_copy *copy)
-{
-    copy->count = 0;
-    for (unsigned w = 0; w < HT_CELLS / 64; w++) {
-        uint64_t used = __atomic_load_n(&thread->used_cells[w], __ATOMIC_RELAXED);
-        for (; used; used &= used - 1, copy->count++) {
-            unsigned i = 64 * w + (unsigned)__builtin_ctzll(used);
-            for (unsigned f = 0; f < HT_FIGURES; f++)
-                copy->cells[copy->count].figures[f] =
-                    __atomic_load_n(&thread->cells[i].figures[f], __ATOMIC_RELAXED);
-            copy->sites[copy->count] = __atomic_load_n(&thread->cell_sites[i], __ATOMIC_RELAXED);
-        }
-    }
-}
+/*
+ * A state in the list of threads, and which sites its cells were of at `sequence`: as long as that
+ * stands, no cell has changed hands, and the figures are all that need be read.
+ */
+struct watched {
+    const struct ht_thread *thread;
+    struct held *held;
+    uint32_t sequence;
+    uint16_t count, capacity;
+    bool known; /* what is held is all that the thread had at `sequence` */
+};
 
-/* Adds the cells of a thread to `next` of their sites; false if it kept moving cells. */
-static bool add_cells(const struct ht_thread *thread)
+static struct watched *watched; /* newest last */
+static uint32_t watched_count, watched_capacity;
+
+static bool watch(const struct ht_thread *thread)
 {
-    static struct cell_copy copy;
-    for (int tries = 0;; tries++) {
-        uint32_t before = __atomic_load_n(&thread->sequence, __ATOMIC_ACQUIRE);
-        copy_cells(thread, &copy);
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (!(before & 1) && before == __atomic_load_n(&thread->sequence, __ATOMIC_RELAXED))
-            break;
-        if (tries == 100)
+    if (watched_count == watched_capacity) {
+        uint32_t capacity = watched_capacity ? 2 * watched_capacity : 64;
+        struct watched *larger = ht_heap_alloc(capacity * sizeof *larger, 16);
+        if (!larger)
             return false;
+        if (watched_count)
+            memcpy(larger, watched, watched_count * sizeof *larger);
+        ht_heap_free(watched);
+        watched = larger;
+        watched_capacity = capacity;
     }
-    for (unsigned i = 0; i < copy.count; i++) {
-        if (copy.sites[i] == HT_NO_SITE)
-            continue;
-        struct ht_site_view *view = view_of(copy.sites[i]);
-        for (unsigned f = 0; view && f < HT_FIGURES; f++)
-            view->next[f] += copy.cells[i].figures[f];
-    }
+    watched[watched_count++] = (struct watched){.thread = thread};
     return true;
 }
 
-/* One try: figures into `raw` wherever they are consistent; how many sites were not. */
-static unsigned try_look(void)
+/* Takes in the states that are new: they stand before the newest one that is known. False without
+ * memory: then nothing can be said of what they count. */
+static bool watch_new_threads(void)
+{
+    static const struct ht_thread *newest;
+    const struct ht_thread *head = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
+    uint32_t before = watched_count;
+    for (const struct ht_thread *thread = head; thread != newest; thread = thread->next)
+        if (!watch(thread)) {
+            watched_count = before;
+            return false;
+        }
+    newest = head;
+    return true;
+}
+
+static void add_figures_to(uint64_t *sum, const uint64_t *figures)
+{
+    for (unsigned f = 0; f < HT_FIGURES; f++)
+        sum[f] += figures[f];
+}
+
+/* What was freed is read first, see enum ht_figure. */
+static inline void load_figures(uint64_t *into, const uint64_t *figures)
+{
+    for (unsigned f = 0; f < HT_FIGURES; f++)
+        into[f] = __atomic_load_n(&figures[f], __ATOMIC_RELAXED);
+}
+
+/* The lines that reading a thread's cells will need. */
+static void fetch_cells(const struct watched *w)
+{
+    for (unsigned i = 0; i < w->count; i++)
+        __builtin_prefetch(&w->thread->cells[w->held[i].cell]);
+}
+
+/* Adds the cells of a thread in which none has changed hands since they were last gone through;
+ * false, and nothing is added, where one has. */
+static bool add_known_cells(const struct watched *w)
+{
+    static uint64_t copy[HT_CELLS][HT_FIGURES];
+    const struct ht_thread *thread = w->thread;
+    if (!w->known || __atomic_load_n(&thread->sequence, __ATOMIC_ACQUIRE) != w->sequence)
+        return false;
+    for (unsigned i = 0; i < w->count; i++)
+        load_figures(copy[i], thread->cells[w->held[i].cell].figures);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&thread->sequence, __ATOMIC_RELAXED) != w->sequence)
+        return false;
+    for (unsigned i = 0; i < w->count; i++)
+        add_figures_to(places[w->held[i].place].next, copy[i]);
+    return true;
+}
+
+/* Reads one cell: whose it is, with figures that are that site's. Where the cell is being moved
+ * they may be wrong, but then the site is found to be moving in the end (see counters.h).
+ * HT_NO_SITE where nobody's, or another's each time. */
+static uint32_t read_cell(const struct ht_thread *thread, unsigned cell, uint64_t *figures)
+{
+    uint32_t site = __atomic_load_n(&thread->cell_sites[cell], __ATOMIC_ACQUIRE);
+    for (unsigned tries = 0; tries < NARROW_TRIES && site != HT_NO_SITE; tries++) {
+        load_figures(figures, thread->cells[cell].figures);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        uint32_t then = __atomic_load_n(&thread->cell_sites[cell], __ATOMIC_ACQUIRE);
+        if (then == site)
+            return site;
+        site = then;
+    }
+    return HT_NO_SITE;
+}
+
+/* Notes one more cell; without memory the thread is gone through in full each time. */
+static bool hold(struct watched *w, uint32_t place, unsigned cell)
+{
+    if (w->count == w->capacity) {
+        uint16_t capacity = (uint16_t)(w->capacity ? 2 * w->capacity : 16);
+        struct held *larger = ht_heap_alloc(capacity * sizeof *larger, 16);
+        if (!larger)
+            return false;
+        if (w->count)
+            memcpy(larger, w->held, w->count * sizeof *larger);
+        ht_heap_free(w->held);
+        w->held = larger;
+        w->capacity = capacity;
+    }
+    w->held[w->count++] = (struct held){place, (uint16_t)cell};
+    return true;
+}
+
+/*
+ * Adds the cells of a thread one by one, and notes whose they are. A site that is not in the list
+ * yet will be by a later look: then the thread has to be gone through again.
+ */
+static void add_cells(struct watched *w)
+{
+    const struct ht_thread *thread = w->thread;
+    uint32_t sequence = __atomic_load_n(&thread->sequence, __ATOMIC_ACQUIRE);
+    bool known = !(sequence & 1);
+    uint64_t figures[HT_FIGURES];
+    w->count = 0;
+    for (unsigned word = 0; word < HT_CELLS / 64; word++) {
+        uint64_t used = __atomic_load_n(&thread->used_cells[word], __ATOMIC_RELAXED);
+        for (; used; used &= used - 1) {
+            unsigned cell = 64 * word + (unsigned)__builtin_ctzll(used);
+            uint32_t site = read_cell(thread, cell, figures);
+            struct ht_site_view *view = site != HT_NO_SITE ? view_of(site) : NULL;
+            if (view && view->used) {
+                add_figures_to(places[view->place].next, figures);
+                known &= hold(w, view->place, cell);
+            } else {
+                known &= site == HT_NO_SITE;
+            }
+        }
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    w->sequence = sequence;
+    w->known = known && __atomic_load_n(&thread->sequence, __ATOMIC_RELAXED) == sequence;
+}
+
+static void add_all_cells(void)
+{
+    for (uint32_t i = 0; i < watched_count; i++) {
+        if (i + 1 < watched_count)
+            fetch_cells(&watched[i + 1]);
+        if (i + 2 < watched_count)
+            __builtin_prefetch(&watched[i + 2].thread->sequence);
+        if (!add_known_cells(&watched[i]))
+            add_cells(&watched[i]);
+    }
+}
+
+#define AHEAD 8u /* places whose totals are fetched before they are needed */
+
+static void begin_places(void)
 {
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        uint32_t site = ht_sums.sites[i];
-        struct ht_site_view *view = view_of(site);
-        memset(view->next, 0, sizeof view->next);
-        view->finished = __atomic_load_n(&ht_total(site)->finished, __ATOMIC_ACQUIRE);
+        if (i + AHEAD < ht_sums.site_count)
+            __builtin_prefetch(places[i + AHEAD].total);
+        struct place *place = &places[i];
+        memset(place->next, 0, sizeof place->next);
+        place->finished = __atomic_load_n(&place->total->finished, __ATOMIC_ACQUIRE);
     }
-    for (struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE); thread;
-         thread = thread->next)
-        if (!add_cells(thread))
-            return ht_sums.site_count;
-    unsigned moving = 0;
+}
+
+/* Adds the totals; whether the site stood still since its place began. */
+static bool finish_place(struct place *place)
+{
+    uint64_t figures[HT_FIGURES];
+    load_figures(figures, place->total->figures);
+    add_figures_to(place->next, figures);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&place->total->started, __ATOMIC_RELAXED) == place->finished;
+}
+
+/* One try: figures into `raw` of all sites that stood still; how many did not. */
+static uint32_t try_look(void)
+{
+    uint32_t moving = 0;
+    begin_places();
+    add_all_cells();
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        uint32_t site = ht_sums.sites[i];
-        struct ht_site_view *view = view_of(site);
-        struct ht_total *total = ht_total(site);
-        for (unsigned f = 0; f < HT_FIGURES; f++)
-            view->next[f] += __atomic_load_n(&total->figures[f], __ATOMIC_RELAXED);
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (__atomic_load_n(&total->started, __ATOMIC_RELAXED) == view->finished)
-            memcpy(view->raw, view->next, sizeof view->raw);
-        else
-            moving++;
+        struct place *place = &places[i];
+        if (i + AHEAD < ht_sums.site_count)
+            __builtin_prefetch(places[i + AHEAD].total);
+        place->moving = !finish_place(place);
+        if (!place->moving)
+            memcpy(place->raw, place->next, sizeof place->raw);
+        moving += place->moving;
     }
     return moving;
 }
 
-static void add_to(struct htl_figures *sum, const uint64_t *raw, const uint64_t *spent)
+enum rest { STILL, MOVING, UNREADABLE };
+
+/* Looks at one site alone, which takes a moment only. The totals come first here: what is moved
+ * meanwhile is missed rather than seen twice. */
+static enum rest look_narrowly(struct place *place, uint32_t site)
 {
-    sum->allocated_bytes += raw[HT_ALLOCATED_BYTES] - spent[HT_ALLOCATED_BYTES];
-    sum->allocated_blocks += raw[HT_ALLOCATED_BLOCKS] - spent[HT_ALLOCATED_BLOCKS];
-    sum->freed_bytes += raw[HT_FREED_BYTES] - spent[HT_FREED_BYTES];
-    sum->freed_blocks += raw[HT_FREED_BLOCKS] - spent[HT_FREED_BLOCKS];
+    uint64_t figures[HT_FIGURES];
+    unsigned cell = (unsigned)ht_cell_of(site);
+    bool half_moved = false; /* what a thread holds may be in the totals already */
+    place->finished = __atomic_load_n(&place->total->finished, __ATOMIC_ACQUIRE);
+    load_figures(place->next, place->total->figures);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < watched_count; i++) {
+        const struct ht_thread *thread = watched[i].thread;
+        if (__atomic_load_n(&thread->cell_sites[cell], __ATOMIC_RELAXED) != site)
+            continue;
+        uint32_t sequence = __atomic_load_n(&thread->sequence, __ATOMIC_ACQUIRE);
+        bool read = read_cell(thread, cell, figures) == site;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (!read || __atomic_load_n(&thread->sequence, __ATOMIC_RELAXED) != sequence)
+            return UNREADABLE;
+        half_moved |= sequence & 1;
+        add_figures_to(place->next, figures);
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&place->total->started, __ATOMIC_RELAXED) == place->finished)
+        return STILL;
+    return half_moved ? UNREADABLE : MOVING;
 }
+
+static inline void at_least(uint64_t *figure, uint64_t value)
+{
+    if (*figure < value)
+        *figure = value;
+}
+
+/* None falls. What was freed must have been allocated, even where that was missed. */
+static void raise_figures(uint64_t *raw, const uint64_t *next)
+{
+    for (unsigned f = HT_ALLOCATED_BYTES; f <= HT_ALLOCATED_BLOCKS; f++) {
+        unsigned freed = f - HT_ALLOCATED_BYTES + HT_FREED_BYTES;
+        at_least(&raw[f], next[f]);
+        at_least(&raw[freed], next[freed] < raw[f] ? next[freed] : raw[f]);
+    }
+}
+
+/* The figures of a site that moves: exact where it can be found at rest for a moment. Where it
+ * never is, what was moved during a narrow look is missing, until the next: that much, rather than
+ * figures that stand still for ever. None falls, and none is too high. */
+static void catch_figures(struct place *place, uint32_t site)
+{
+    for (unsigned tries = 0; tries < NARROW_TRIES; tries++) {
+        enum rest rest = look_narrowly(place, site);
+        if (rest == MOVING)
+            raise_figures(place->raw, place->next);
+        if (rest != STILL)
+            continue;
+        memcpy(place->raw, place->next, sizeof place->raw);
+        return;
+    }
+}
+
+/* Sites that change hands all the time, as two do that a thread counts in one cell by turns. */
+static void look_at_moving(uint32_t moving)
+{
+    static uint32_t next; /* where the last search ended: each gets its turn */
+    uint32_t left = moving < NARROW_SITES ? moving : NARROW_SITES;
+    for (uint32_t seen = 0; left > 0 && seen < ht_sums.site_count; seen++, next++) {
+        if (next >= ht_sums.site_count)
+            next = 0;
+        if (!places[next].moving)
+            continue;
+        catch_figures(&places[next], ht_sums.sites[next]);
+        left--;
+    }
+}
+
+/* ---- sums ---------------------------------------------------------------------------------------
+ */
 
 static void add_figures(struct htl_figures *sum, const struct htl_figures *figures)
 {
@@ -299,13 +560,33 @@ static void add_figures(struct htl_figures *sum, const struct htl_figures *figur
     sum->freed_blocks += figures->freed_blocks;
 }
 
+static struct htl_figures figures_of(const struct place *place)
+{
+    const uint64_t *raw = place->raw, *spent = place->spent;
+    return (struct htl_figures){
+        .allocated_bytes = raw[HT_ALLOCATED_BYTES] - spent[HT_ALLOCATED_BYTES],
+        .allocated_blocks = raw[HT_ALLOCATED_BLOCKS] - spent[HT_ALLOCATED_BLOCKS],
+        .freed_bytes = raw[HT_FREED_BYTES] - spent[HT_FREED_BYTES],
+        .freed_blocks = raw[HT_FREED_BLOCKS] - spent[HT_FREED_BLOCKS],
+    };
+}
+
 static void sum_sites(void)
 {
-    for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        memset(&view_of(ht_sums.sites[i])->now, 0, sizeof(struct htl_figures));
+    bool others = false;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = view_of(ht_sums.sites[i]);
-        add_to(&view_of(view->canonical)->now, view->raw, view->spent);
+        struct ht_site_view *view = places[i].view;
+        bool itself = view->canonical == ht_sums.sites[i];
+        view->now = itself ? figures_of(&places[i]) : (struct htl_figures){0};
+        others |= !itself;
+    }
+    for (uint32_t i = 0; others && i < ht_sums.site_count; i++) {
+        const struct ht_site_view *view = places[i].view;
+        uint32_t root = view->canonical == ht_sums.sites[i] ? 0 : root_of(view);
+        if (!root)
+            continue;
+        struct htl_figures figures = figures_of(&places[i]);
+        add_figures(&view_of(root)->now, &figures);
     }
 }
 
@@ -323,28 +604,23 @@ static void add_forbidden(struct ht_tag_view *region, uint32_t site,
         region->forbidden_site = site;
 }
 
-/* The ids that the table of tags has given out, and 0: the others need not be gone through. */
-static uint16_t known_tags[HT_TAGS];
-static uint32_t known_tag_count;
-
 /* An entry is ready before it is counted: none that is counted is missed. */
 static void list_tags(void)
 {
     static uint32_t seen;
     uint32_t count = ht_tag_count();
-    if (known_tag_count && count == seen)
+    if (count == seen)
         return;
     seen = count;
-    known_tag_count = 0;
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
-        if (tag == 0 || ht_tag(tag))
+    known_tag_count = 1;
+    for (uint32_t tag = 1; tag < HT_TAGS; tag++)
+        if (ht_tag(tag))
             known_tags[known_tag_count++] = (uint16_t)tag;
+    ht_sums.tag_count = known_tag_count - 1;
 }
 
-static void sum_tags(void)
+static void begin_tags(void)
 {
-    memset(&ht_sums.total, 0, sizeof ht_sums.total);
-    memset(&ht_sums.fallback, 0, sizeof ht_sums.fallback);
     list_tags();
     for (uint32_t i = 0; i < known_tag_count; i++) {
         struct ht_tag_view *view = &tag_views[known_tags[i]];
@@ -352,74 +628,81 @@ static void sum_tags(void)
         view->constructed = 0;
         view->forbidden_blocks = view->forbidden_bytes = 0;
     }
-    for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        const struct ht_site_view *view = view_of(ht_sums.sites[i]);
-        /* A provisional id that stands for itself was just handed out: it counts once resolved. */
-        if (view->canonical != ht_sums.sites[i] || ht_site_is_provisional(ht_sums.sites[i]))
-            continue;
-        add_figures(&ht_sums.total, &view->now);
-        add_figures(&tag_views[view->tag].now, &view->now);
-        tag_views[view->construct].constructed += view->now.allocated_blocks;
-        if (view->region)
-            add_forbidden(&tag_views[view->region], ht_sums.sites[i], view);
-        if (view->fallback)
-            add_figures(&ht_sums.fallback, &view->now);
-    }
-    for (uint32_t i = 0; i < known_tag_count; i++) {
-        uint32_t tag = known_tags[i];
-        struct ht_tag_view *view = &tag_views[tag];
-        uint64_t live = ht_live_bytes(&view->now);
-        if (live > view->peak_bytes)
-            view->peak_bytes = live;
-        if (view->now.allocated_blocks || (ht_tag(tag) && ht_tag(tag)->counted))
-            view->used = true;
-    }
-    uint64_t live = ht_live_bytes(&ht_sums.total);
-    if (live > ht_sums.peak_bytes)
-        ht_sums.peak_bytes = live;
 }
 
 /* UINT64_MAX is "no sample yet"; `only_first` leaves the lowest of earlier samples alone. */
-static void lower(uint64_t *low, const struct htl_figures *figures, bool only_first)
+static inline void lower(uint64_t *low, const struct htl_figures *figures, bool only_first)
 {
     uint64_t live = ht_live_bytes(figures);
     if (live < *low && !(only_first && *low != UINT64_MAX))
         *low = live;
 }
 
-static void keep_lowest(enum ht_look why)
+/* Adds the sites up by tag, and keeps the lowest that was live at each. */
+static void sum_by_tag(bool only_first)
 {
-    bool only_first = why == HT_LOOK_TICK;
-    lower(&ht_sums.low_bytes, &ht_sums.total, only_first);
+    memset(&ht_sums.fallback, 0, sizeof ht_sums.fallback);
+    for (uint32_t i = 0; i < ht_sums.site_count; i++) {
+        struct ht_site_view *view = places[i].view;
+        lower(&view->low_bytes, &view->now, only_first);
+        /* A provisional id that stands for itself was just handed out: it counts once resolved. */
+        if (view->canonical != ht_sums.sites[i] || ht_site_is_provisional(ht_sums.sites[i]))
+            continue;
+        add_figures(&tag_views[view->tag].now, &view->now);
+        if (view->construct)
+            tag_views[view->construct].constructed += view->now.allocated_blocks;
+        if (view->region)
+            add_forbidden(&tag_views[view->region], ht_sums.sites[i], view);
+        if (view->fallback)
+            add_figures(&ht_sums.fallback, &view->now);
+    }
+}
+
+/* The total: every site has one tag, or 0. */
+static void sum_tags(bool only_first)
+{
+    memset(&ht_sums.total, 0, sizeof ht_sums.total);
     for (uint32_t i = 0; i < known_tag_count; i++) {
-        struct ht_tag_view *view = &tag_views[known_tags[i]];
+        uint32_t tag = known_tags[i];
+        struct ht_tag_view *view = &tag_views[tag];
+        add_figures(&ht_sums.total, &view->now);
+        uint64_t live = ht_live_bytes(&view->now);
+        if (live > view->peak_bytes)
+            view->peak_bytes = live;
+        if (view->now.allocated_blocks || (ht_tag(tag) && ht_tag(tag)->counted))
+            view->used = true;
         if (view->used)
             lower(&view->low_bytes, &view->now, only_first);
     }
-    for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = view_of(ht_sums.sites[i]);
-        lower(&view->low_bytes, &view->now, only_first);
-    }
+    uint64_t live = ht_live_bytes(&ht_sums.total);
+    if (live > ht_sums.peak_bytes)
+        ht_sums.peak_bytes = live;
+    lower(&ht_sums.low_bytes, &ht_sums.total, only_first);
 }
 
 void ht_aggregate_look(enum ht_look why)
 {
     use_tag_sites();
     use_new_stack_sites(); /* a pass over a large table: not at every poll */
-    for (int tries = 0; tries < MAX_TRIES && try_look() > 0; tries++)
-        ;
+    if (watch_new_threads()) {
+        uint32_t moving = try_look();
+        for (unsigned tries = 1; tries < WIDE_TRIES && moving > NARROW_SITES; tries++)
+            moving = try_look();
+        look_at_moving(moving);
+    }
     sum_sites();
-    sum_tags();
-    keep_lowest(why);
+    begin_tags();
+    sum_by_tag(why == HT_LOOK_TICK);
+    sum_tags(why == HT_LOOK_TICK);
 }
 
 void ht_aggregate_tick_done(void)
 {
     ht_sums.low_bytes = UINT64_MAX;
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
-        tag_views[tag].low_bytes = UINT64_MAX;
+    for (uint32_t i = 0; i < known_tag_count; i++)
+        tag_views[known_tags[i]].low_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        view_of(ht_sums.sites[i])->low_bytes = UINT64_MAX;
+        places[i].view->low_bytes = UINT64_MAX;
 }
 
 uint64_t ht_tag_instantiations(uint32_t tag)

@@ -15,25 +15,24 @@
 #include "heaptally/snapshot_format.h"
 #include "tag.h"
 
+/* What each look needs of a site comes first, in one line of cache; then what a tick needs. */
 struct ht_site_view {
-    uint64_t raw[HT_FIGURES];   /* cells and totals of this id at the last consistent look */
-    uint64_t next[HT_FIGURES];  /* the same, while a look is under way */
-    uint64_t spent[HT_FIGURES]; /* provisional: the part of raw that belongs to earlier uses */
     struct htl_figures now;     /* with everything that was folded in */
-    struct htl_figures written; /* as last written to the file */
-    uint32_t finished;          /* of the total, when the look began */
+    uint64_t low_bytes;         /* lowest live bytes at the samples since the last tick */
     uint32_t canonical;         /* where the figures go; itself for most */
     uint32_t tag;               /* effective tag */
-    uint32_t region;            /* no-allocation region that it was in, or 0 */
-    uint32_t construct;         /* tag whose instantiations its blocks are, or 0 */
-    uint32_t written_tag;       /* as last written to the file, 0: never */
-    uint64_t low_bytes;         /* lowest live bytes at the samples since the last tick */
-    uint64_t floor_bytes;       /* top_sites.c: lowest of those since the last review */
-    uint64_t last_floor_bytes;  /* top_sites.c: the same of the review before */
-    uint64_t score;             /* top_sites.c: how it has grown lately */
+    uint16_t region;            /* no-allocation region that it was in, or 0 */
+    uint16_t construct;         /* tag whose instantiations its blocks are, or 0 */
+    uint32_t place;             /* in the list of sites, where it is used */
     bool used;                  /* is in the list of sites */
     bool fallback;              /* known by return address or tag only */
-};
+    uint32_t written_tag;       /* as last written to the file, 0: never */
+    struct htl_figures written; /* as last written to the file */
+    uint64_t floor_bytes;       /* top_sites.c: lowest of the lows since the last review */
+    uint64_t last_floor_bytes;  /* top_sites.c: the same of the review before */
+    uint64_t score;             /* top_sites.c: how it has grown lately */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct ht_site_view) == 128, "two lines of cache a site");
 
 struct ht_tag_view {
     struct htl_figures now, written;
@@ -55,6 +54,8 @@ struct ht_sums {
     uint64_t peak_bytes; /* of the total: highest live bytes at any look */
     uint32_t *sites;     /* ids in use, canonical or not */
     uint32_t site_count;
+    const uint16_t *tags; /* ids that the table of tags has given out, rising; not 0 */
+    uint32_t tag_count;
 };
 extern struct ht_sums ht_sums;
 

@@ -40,7 +40,7 @@ static void move_to_totals(struct ht_cell *cell, uint32_t site)
     __atomic_fetch_add(&total->started, 1, __ATOMIC_ACQ_REL);
     for (unsigned i = 0; i < HT_FIGURES; i++) {
         add(&total->figures[i], cell->figures[i]);
-        __atomic_store_n(&cell->figures[i], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&cell->figures[i], 0, __ATOMIC_RELEASE); /* after `started` */
     }
     __atomic_fetch_add(&total->finished, 1, __ATOMIC_ACQ_REL);
 }
@@ -56,7 +56,7 @@ void ht_cell_evict(struct ht_thread *thread, uint32_t site)
     size_t cell = ht_cell_of(site);
     sequence_step(thread);
     move_to_totals(&thread->cells[cell], thread->cell_sites[cell]);
-    __atomic_store_n(&thread->cell_sites[cell], site, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->cell_sites[cell], site, __ATOMIC_RELEASE); /* emptied before */
     uint64_t *used = &thread->used_cells[cell / 64];
     __atomic_store_n(used, *used | UINT64_C(1) << cell % 64, __ATOMIC_RELAXED);
     sequence_step(thread);

@@ -5,9 +5,13 @@
  * its own cell; when another site needs the cell, the old figures move to the totals (eviction).
  * For a reader to add up without seeing a moving figure twice or not at all, an eviction
  *   - keeps the thread's `sequence` odd while a cell changes hands,
- *   - raises `started` of the total before, and `finished` after it has added.
- * A reader notes `finished` of every total, copies all cells (each thread's under its sequence),
- * then reads the totals: a site is consistent if `started` now equals `finished` then.
+ *   - raises `started` of the total before, and `finished` after it has added,
+ *   - empties the cell before it names the new site.
+ * A reader notes `finished` of every total, reads all cells, each with the site that it was of
+ * before and after, then reads the totals: a site is consistent if `started` now equals `finished`
+ * then, since none of its cells was moved in between. A cell that was lent to another site and came
+ * back while it was read had been moved, too. As long as a thread's `sequence` stands, its cells
+ * are of the sites that they were of.
  *
  * Site ids are in ranges, each with an array of totals:
  *   0 .. HT_TAGS - 1               the tag alone is known; the id is the tag's (0: not even that)

@@ -2,6 +2,7 @@
 #include "../../preload/counters.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,58 @@ START_TEST(moved_blocks_let_no_figure_fall)
 }
 END_TEST
 
+/* Two sites that share a cell and are counted by turns, as fast as can be. */
+static void *work_by_turns(void *argument)
+{
+    (void)argument;
+    ck_assert(ht_thread_begin());
+    while (running) {
+        for (unsigned s = 0; s < 2; s++) {
+            count(ht_self, sites[s], HT_ALLOCATED_BYTES, 100);
+            rounds_done++;
+        }
+    }
+    return NULL;
+}
+
+static uint64_t counted_at(unsigned s)
+{
+    return ht_site_view(sites[s])->now.allocated_blocks;
+}
+
+START_TEST(sites_that_move_all_the_time_do_not_stand_still)
+{
+    pthread_t thread;
+    make_sites();
+    while ((sites[1] & (HT_CELLS - 1)) != (sites[0] & (HT_CELLS - 1)) || sites[1] == sites[0])
+        sites[1] = ht_site_fallback(0x600000 + 16 * sites[2]++, 0);
+    ck_assert(ht_aggregate_begin());
+    ht_aggregate_discover();
+    running = 1;
+    pthread_create(&thread, NULL, work_by_turns, NULL);
+    unsigned still[2] = {0}, longest = 0, ahead = 0;
+    for (unsigned i = 0; i < LOOKS; i++) {
+        uint64_t before[] = {counted_at(0), counted_at(1)}, rounds = rounds_done;
+        while (rounds_done - rounds < 1000)
+            sched_yield();
+        ht_aggregate_look(HT_LOOK_SAMPLE);
+        for (unsigned s = 0; s < 2; s++) {
+            ck_assert_uint_ge(counted_at(s), before[s]);
+            still[s] = counted_at(s) == before[s] ? still[s] + 1 : 0;
+            longest = still[s] > longest ? still[s] : longest;
+        }
+        ahead += counted_at(0) + counted_at(1) > rounds_done + 1;
+    }
+    running = 0;
+    pthread_join(thread, NULL);
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    printf("figures stood still for at most %u looks of %u\n", longest, LOOKS);
+    ck_assert_uint_le(longest, 20); /* looks that strike while it is interrupted in the middle */
+    ck_assert_uint_eq(ahead, 0);
+    ck_assert_uint_eq(counted_at(0) + counted_at(1), rounds_done);
+}
+END_TEST
+
 /* A fork came while another thread moved a cell: the child must not wait for the end of it. */
 START_TEST(eviction_cut_short_by_a_fork)
 {
@@ -198,7 +251,8 @@ START_TEST(states_are_recycled)
 END_TEST
 #endif
 
-SUPPORT_MAIN("counters", reader_never_sees_figures_fall, moved_blocks_let_no_figure_fall,
+SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
+             sites_that_move_all_the_time_do_not_stand_still, moved_blocks_let_no_figure_fall,
 #if !HT_THREAD_SANITIZER
              states_are_recycled,
 #endif
