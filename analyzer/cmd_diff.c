@@ -1,17 +1,16 @@
 /*
  * heaptally diff: what grew between two snapshot files.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "diff.h"
+#include "output.h"
 #include "text.h"
 
-enum { FAILURE = 2, STANDARD_WIDTH = 100, LEAST_WIDTH = 60 };
+enum { FAILURE = 2, LEAST_WIDTH = 60 };
 
 static const struct format {
     const char *name, *help;
@@ -108,34 +107,14 @@ static struct ht_profile *load(const char *path)
     return profile;
 }
 
-static size_t width_of(FILE *out)
-{
-    struct winsize window;
-    const char *columns = getenv("COLUMNS");
-    size_t width = STANDARD_WIDTH;
-    if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
-        width = window.ws_col;
-    if (columns && atoi(columns) > 0)
-        width = (size_t)atoi(columns);
-    return width < LEAST_WIDTH ? LEAST_WIDTH : width;
-}
-
 /* Writes the comparison; false after a message. */
 static bool write_diff(const struct request *request, const struct ht_diff *diff)
 {
-    FILE *out = request->output ? fopen(request->output, "we") : stdout;
-    if (!out) {
-        ht_complain("%s: cannot be written: %s; name another file", request->output,
-                    strerror(errno));
+    FILE *out = ht_output_open(request->output);
+    if (!out)
         return false;
-    }
-    request->format->write(diff, width_of(out), out);
-    bool fine = !ferror(out);
-    fine &= (out == stdout ? fflush(stdout) : fclose(out)) == 0;
-    if (!fine)
-        ht_complain("%s: cannot be written: %s; is the disk full?",
-                    request->output ? request->output : "standard output", strerror(errno));
-    return fine;
+    request->format->write(diff, ht_output_width(out, LEAST_WIDTH), out);
+    return ht_output_close(out, request->output);
 }
 
 int ht_cmd_diff(int argc, char **argv)

@@ -304,6 +304,11 @@ int ht_cmd_loop(int argc, char **argv)
         ht_help_loop(stdout);
         return 0;
     }
+    if (!fd && access(options.plan.controller, R_OK) != 0) {
+        ht_complain("%s: cannot be read: %s; name the shared object of a controller",
+                    options.plan.controller, strerror(errno));
+        return USAGE;
+    }
     if (!fd)
         return run_worker(&options, argc, argv);
     struct ht_loop_record *record = map_record(atoi(fd));

@@ -2,21 +2,20 @@
  * heaptally report: reads snapshot files and writes one report on all of them, in one of the
  * formats of report.h. A file that cannot be read does not keep the others from being reported.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "heaptally/units.h"
 #include "inputs.h"
 #include "merge.h"
+#include "output.h"
 #include "report.h"
 #include "retag.h"
 #include "text.h"
 
-enum { FAILURE = 2, STANDARD_WIDTH = 100 };
+enum { FAILURE = 2 };
 
 struct request {
     const struct ht_report_format *format;
@@ -103,32 +102,21 @@ void ht_help_report(FILE *out)
 
 static struct ht_report_style style_for(FILE *out, bool all_frames)
 {
-    struct winsize window;
-    struct ht_report_style style = {.width = STANDARD_WIDTH, .all_frames = all_frames};
-    const char *columns = getenv("COLUMNS"), *no_colour = getenv("NO_COLOR");
-    const char *terminal = getenv("TERM");
-    if (isatty(fileno(out))) {
-        style.colour = !(no_colour && *no_colour) && !(terminal && strcmp(terminal, "dumb") == 0);
-        if (ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
-            style.width = window.ws_col;
-    }
-    if (columns && atoi(columns) > 0)
-        style.width = (size_t)atoi(columns);
-    if (style.width < HT_REPORT_LEAST_WIDTH)
-        style.width = HT_REPORT_LEAST_WIDTH;
-    return style;
+    const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    bool wanted = !(no_colour && *no_colour) && !(terminal && strcmp(terminal, "dumb") == 0);
+    return (struct ht_report_style){
+        .width = ht_output_width(out, HT_REPORT_LEAST_WIDTH),
+        .colour = wanted && isatty(fileno(out)),
+        .all_frames = all_frames,
+    };
 }
 
 /* ---- one report ------------------------------------------------------------------------------ */
 
 static bool open_output(struct request *request)
 {
-    if (request->out)
-        return true;
-    request->out = request->output ? fopen(request->output, "we") : stdout;
     if (!request->out)
-        ht_complain("%s: cannot be written: %s; name another file", request->output,
-                    strerror(errno));
+        request->out = ht_output_open(request->output);
     return request->out;
 }
 
@@ -358,19 +346,6 @@ static bool take_options(int argc, char **argv, struct request *request, bool *h
     return true;
 }
 
-/* Whether all that was written has reached its place; else says so. */
-static bool close_output(struct request *request)
-{
-    if (!request->out)
-        return true;
-    bool fine = !ferror(request->out);
-    fine &= (request->out == stdout ? fflush(stdout) : fclose(request->out)) == 0;
-    if (!fine)
-        ht_complain("%s: cannot be written: %s; is the disk full?",
-                    request->output ? request->output : "standard output", strerror(errno));
-    return fine;
-}
-
 static void clear_request(struct request *request)
 {
     ht_selection_clear(&request->selection);
@@ -397,7 +372,7 @@ int ht_cmd_report(int argc, char **argv)
     fine = !inputs.failed;
     fine &= report_on(&request, &inputs);
     ht_inputs_clear(&inputs);
-    fine &= close_output(&request);
+    fine &= !request.out || ht_output_close(request.out, request.output);
     clear_request(&request);
     return fine ? 0 : FAILURE;
 }

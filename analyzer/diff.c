@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clamped.h"
 #include "text.h"
 
 /* The words of a place or a tag's name, under a number that grows from 0. */
@@ -72,10 +73,8 @@ struct comparing {
 
 static int64_t sum(int64_t a, int64_t b)
 {
-    int64_t result;
-    if (!__builtin_add_overflow(a, b, &result) && result != INT64_MIN)
-        return result;
-    return a < 0 ? -INT64_MAX : INT64_MAX;
+    int64_t result = ht_clamped_sum(a, b);
+    return result < -INT64_MAX ? -INT64_MAX : result; /* so that it can be negated */
 }
 
 static int64_t difference(uint64_t new_figure, uint64_t old_figure)

@@ -257,6 +257,10 @@ static bool take_word(struct ht_inputs *inputs, const char *command, const char 
 {
     struct stat status;
     bool there = stat(word, &status) == 0;
+    if (!*word) {
+        ht_complain("%s: an empty name is given; name a file, a directory or a process", command);
+        return false;
+    }
     if (there && S_ISDIR(status.st_mode))
         return take_directory(inputs, command, word);
     if (!there && is_number(word))

@@ -156,6 +156,11 @@ class Which(driver.Case):
         os.utime(path, (written, written))
         return path
 
+    def test_an_empty_name(self):
+        done = self.heaptally("report", "")
+        self.assertEqual((done.returncode, done.out), (2, ""))
+        self.assertIn("heaptally: report: an empty name is given;", done.err)
+
     def test_the_newest_run(self):
         """The newest file, its forebears and all that descends from them; no other run, no other
         host, and no earlier process that had the number of the parent."""
