@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -233,30 +234,51 @@ static size_t make_json(const struct ht_alert *alert, char *json, size_t size)
 }
 
 /* Opens a file for one line; -errno where it is not one that may be written to. */
-static int open_file(const char *path)
+static int open_file(const char *path, struct stat *status)
 {
-    struct stat status;
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0)
         return -errno;
-    int wrong = fstat(fd, &status) != 0      ? errno
-                : !S_ISREG(status.st_mode)   ? EINVAL
-                : status.st_uid != geteuid() ? EPERM
-                : status.st_nlink != 1       ? EMLINK
-                                             : 0;
-    if (wrong == 0 && status.st_size >= FILE_CAP) {
-        char old[PATH_ROOM];
-        close(fd);
-        if (snprintf(old, sizeof old, "%s.1", path) >= (int)sizeof old || rename(path, old) != 0)
-            return -EFBIG;
-        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NONBLOCK, 0600);
-        return fd < 0 ? -errno : fd;
-    }
-    if (wrong) {
-        close(fd);
-        return -wrong;
-    }
-    return fd;
+    int wrong = fstat(fd, status) != 0        ? errno
+                : !S_ISREG(status->st_mode)   ? EINVAL
+                : status->st_uid != geteuid() ? EPERM
+                : status->st_nlink != 1       ? EMLINK
+                                              : 0;
+    if (wrong == 0)
+        return fd;
+    close(fd);
+    return -wrong;
+}
+
+/*
+ * Renames a file that is full, so that the next one who opens it begins it anew. Other processes
+ * may write to the same one: who has it locked, and finds it still in its place, is alone in
+ * renaming it. Nobody waits; a file that somebody else is renaming takes one more line.
+ */
+static int set_aside(int fd, const char *path, const struct stat *status)
+{
+    char old[PATH_ROOM];
+    struct stat there;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return 0;
+    if (lstat(path, &there) != 0 || there.st_dev != status->st_dev ||
+        there.st_ino != status->st_ino)
+        return 0;
+    bool renamed =
+        snprintf(old, sizeof old, "%s.1", path) < (int)sizeof old && rename(path, old) == 0;
+    return renamed ? 0 : -EFBIG;
+}
+
+/* The descriptor of a file with room for a line, or -errno. */
+static int open_with_room(const char *path)
+{
+    struct stat status;
+    int fd = open_file(path, &status);
+    if (fd < 0 || status.st_size < FILE_CAP)
+        return fd;
+    int error = set_aside(fd, path, &status);
+    close(fd); /* and so unlocked */
+    return error ? error : open_file(path, &status);
 }
 
 static void write_to_files(const struct ht_alert *alert)
@@ -264,7 +286,7 @@ static void write_to_files(const struct ht_alert *alert)
     static char json[JSON_MAX + PATH_ROOM]; /* not on the monitor's stack */
     size_t size = make_json(alert, json, sizeof json);
     for (unsigned i = 0; i < file_count; i++) {
-        int fd = open_file(files[i].path), error = fd < 0 ? fd : ht_write_all(fd, json, size);
+        int fd = open_with_room(files[i].path), error = fd < 0 ? fd : ht_write_all(fd, json, size);
         if (fd >= 0)
             close(fd);
         if (error && !files[i].said)

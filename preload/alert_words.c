@@ -85,7 +85,7 @@ void ht_say_no_alloc(struct ht_alert *alert, uint64_t allocations, uint64_t byte
                      bool cleared)
 {
     struct ht_text text = begin(alert);
-    ht_text_put(&text, cleared ? "has been quiet for a minute: " : "");
+    ht_text_put(&text, cleared ? "has been quiet for an hour: " : "");
     ht_text_counted(&text, (double)allocations, "allocation", "allocations");
     ht_text_put(&text, " of ");
     ht_text_bytes(&text, (double)bytes);

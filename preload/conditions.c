@@ -13,10 +13,12 @@
 #include "thresholds.h"
 #include "top_sites.h"
 
-#define CRITICAL_TIMES     1.5 /* the threshold */
-#define CLEAR_TIMES        0.9 /* the threshold */
-#define CLEAR_TICKS        5u  /* at or below that */
-#define NO_ALLOC_QUIET     HT_MINUTE
+#define CRITICAL_TIMES     1.5   /* the threshold */
+#define CLEAR_TIMES        0.9   /* the threshold */
+#define CLEAR_TICKS        5u    /* at or below that */
+#define CLEAR_TICKS_FLAPS  3600u /* the same for one that comes back within as many of its clear */
+#define NO_ALLOC_QUIET     HT_HOUR
+#define NO_ALLOC_TIMES     10u /* as many as when last told is news */
 #define HINT_EVERY         HT_HOUR
 #define HINT_LEAST         HT_MB
 #define LEAK_CRITICAL_LEFT 86400.0 /* seconds to the limit */
@@ -27,15 +29,24 @@
 struct edge {
     uint8_t active;
     uint8_t severity; /* enum ht_alert_severity, the worst since it was entered */
-    uint8_t quiet;    /* ticks at or below where it is cleared */
+    uint8_t flaps;    /* it came back soon after it was cleared */
+    uint16_t quiet;   /* ticks at or below where it is cleared */
+    uint32_t cleared; /* the tick in which it was cleared last, 0: never */
 };
 
 static struct edge of_rss, of_heap;
 static struct edge of_tag[HT_TAGS], of_rate[HT_TAGS], of_leak[HT_TAGS], of_region[HT_TAGS];
 static struct {
-    uint64_t allocations; /* in all, when last told */
-    uint64_t last_ns;     /* when one was last seen */
+    uint64_t before;  /* allocations that are none of ours to tell: before the last start */
+    uint64_t seen;    /* since then */
+    uint64_t told;    /* of these, with the last alert; 0: none */
+    uint64_t last_ns; /* when one was last seen */
 } regions[HT_TAGS];
+static struct {
+    uint64_t once;     /* bytes found to be one-off, by the last search */
+    uint64_t live;     /* and live bytes then */
+    uint64_t searched; /* in which tick, 0: never */
+} rates[HT_TAGS];
 static uint64_t next_hint_ns;
 static uint64_t ticks;
 
@@ -48,6 +59,9 @@ void ht_conditions_restart(const struct ht_moment *moment)
     memset(of_leak, 0, sizeof of_leak);
     memset(of_region, 0, sizeof of_region);
     memset(regions, 0, sizeof regions);
+    memset(rates, 0, sizeof rates);
+    for (uint32_t region = 1; region < HT_TAGS; region++)
+        regions[region].before = ht_tag_view(region)->forbidden_blocks;
     next_hint_ns = moment->monotonic_ns + HINT_EVERY;
     ticks = 0;
 }
@@ -61,7 +75,8 @@ static enum change raise(struct edge *edge, enum ht_alert_severity severity)
 {
     edge->quiet = 0;
     if (!edge->active) {
-        *edge = (struct edge){.active = 1, .severity = (uint8_t)severity};
+        bool soon = edge->cleared && (uint32_t)ticks - edge->cleared <= CLEAR_TICKS_FLAPS;
+        *edge = (struct edge){.active = 1, .severity = (uint8_t)severity, .flaps = soon};
         return ENTERED;
     }
     if (severity <= edge->severity)
@@ -72,9 +87,10 @@ static enum change raise(struct edge *edge, enum ht_alert_severity severity)
 
 static enum change lower(struct edge *edge)
 {
-    if (!edge->active || ++edge->quiet < CLEAR_TICKS)
+    if (!edge->active || ++edge->quiet < (edge->flaps ? CLEAR_TICKS_FLAPS : CLEAR_TICKS))
         return NONE;
     edge->active = 0;
+    edge->cleared = (uint32_t)ticks;
     return CLEARED;
 }
 
@@ -173,32 +189,47 @@ bool ht_conditions_check(const struct ht_moment *moment, struct ht_alert *out)
 /* ---- MB per 1000 --------------------------------------------------------------------------------
  */
 
-/* Live bytes that are taken for recurring, by 1000 instantiations; what is one-off is looked for
- * only where it decides anything. NaN where there is no rate. */
-static double rate_of(uint32_t tag, double enough)
-{
-    uint64_t made = ht_tag_instantiations(tag), live = ht_live_bytes(&ht_tag_view(tag)->now);
-    if (made == HTL_UNKNOWN || made == 0)
-        return NAN;
-    double rate = (double)live * 1000 / (double)made;
-    return rate > enough ? (double)ht_recurring_bytes(tag) * 1000 / (double)made : rate;
-}
-
 double ht_conditions_mb_per_1000(uint32_t tag)
 {
-    return in_mb(rate_of(tag, -1));
+    uint64_t made = ht_tag_instantiations(tag);
+    if (made == HTL_UNKNOWN || made == 0)
+        return NAN;
+    return in_mb((double)ht_recurring_bytes(tag) * 1000 / (double)made);
+}
+
+/*
+ * Live bytes of a tag that are taken for recurring. What is one-off is searched for where it
+ * decides anything: in the tick that would raise an alert, otherwise in every tenth, and not where
+ * `enough` are live at most. In between, what was freed since is taken for one-off.
+ */
+static double recurring_bytes(uint32_t tag, const struct edge *edge, double enough)
+{
+    uint64_t live = ht_live_bytes(&ht_tag_view(tag)->now);
+    uint64_t once = rates[tag].once, freed = rates[tag].live - live;
+    if ((double)live <= enough)
+        return (double)live;
+    if (live < rates[tag].live)
+        once = once > freed ? once - freed : 0;
+    double bytes = (double)(live - (once < live ? once : live));
+    bool raises = bytes > enough && !edge->active;
+    raises |= bytes > CRITICAL_TIMES * enough && edge->severity < HT_ALERT_CRITICAL;
+    if (!raises && rates[tag].searched && ticks < rates[tag].searched + PER_1000_EVERY)
+        return bytes;
+    uint64_t recurring = ht_recurring_bytes(tag);
+    rates[tag].once = live - recurring;
+    rates[tag].live = live;
+    rates[tag].searched = ticks;
+    return (double)recurring;
 }
 
 static void check_rate(uint32_t tag, const struct ht_moment *moment)
 {
     struct edge *edge = &of_rate[tag];
     double limit = (double)ht_settings.value[HT_OPT_LEAK_THRESHOLD];
-    if (edge->active && ticks % PER_1000_EVERY)
-        return;
-    double rate = rate_of(tag, limit);
     uint64_t made = ht_tag_instantiations(tag);
-    if (isnan(rate) || made < LEAST_INSTANTIATED)
+    if (made == HTL_UNKNOWN || made < LEAST_INSTANTIATED)
         return;
+    double each = (double)made / 1000, rate = recurring_bytes(tag, edge, limit * each) / each;
     enum change change = compare(edge, rate, limit, true);
     if (change == NONE)
         return;
@@ -244,10 +275,16 @@ void ht_conditions_no_alloc(uint32_t region, uint64_t allocations, uint64_t byte
 {
     struct edge *edge = &of_region[region];
     enum change change = NONE;
-    if (allocations > regions[region].allocations) {
-        regions[region].allocations = allocations;
+    uint64_t count = allocations - regions[region].before, told = regions[region].told;
+    if (count > regions[region].seen) {
+        regions[region].seen = count;
         regions[region].last_ns = moment->monotonic_ns;
-        change = raise(edge, HT_ALERT_WARNING);
+        if (told == 0 || count / NO_ALLOC_TIMES >= told) {
+            change = edge->active ? ESCALATED : ENTERED;
+            edge->active = 1;
+            edge->severity = told ? HT_ALERT_CRITICAL : HT_ALERT_WARNING;
+            regions[region].told = count;
+        }
     } else if (edge->active && moment->monotonic_ns - regions[region].last_ns >= NO_ALLOC_QUIET) {
         edge->active = 0;
         change = CLEARED;

@@ -4,14 +4,18 @@
  *
  *   enter     the value is above its threshold (strictly); critical at once if above 1.5 times it
  *   escalate  it has come above 1.5 times the threshold since; once until it is cleared
- *   clear     it has been at or below 0.9 of the threshold for five ticks on end
+ *   clear     it has been at or below 0.9 of the threshold for five ticks on end. One that comes
+ *             back within 3600 ticks of its clear is cleared only after as many ticks: a slow
+ *             sawtooth around a threshold is two alerts and not one for each tooth
  *
  *   rss_growth   resident memory since the baseline      against --threshold SIZE
  *   heap_growth  live bytes of all tags since then       against the same
  *   tag_growth   live bytes of one tag since then        against --threshold TAG=SIZE
  *   per_1000     recurring live bytes for 1000 instantiations of a tag, against --leak-threshold
  *   leak         the verdict of the detector; escalates when the nearest limit is a day away
- *   no_alloc     allocations where the program promised none; cleared after a quiet minute
+ *   no_alloc     allocations where the program promised none: the first in a region, and again
+ *                when they have become ten times as many as when last told (also after a clear);
+ *                cleared after a quiet hour
  *   trim_hint    once an hour: how much might be given back by trimming
  *
  * Threads: the monitor, or who holds the gate.

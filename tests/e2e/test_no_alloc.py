@@ -65,13 +65,17 @@ class NoAlloc(harness.TallyTest):
         return [(a["tag"], a["state"], a["severity"]) for a in self.report(path)["alerts"]
                 if a["kind"] == "no_alloc"]
 
-    def test_one_alert_for_each_region(self):
-        """However often and for however many ticks a promise is broken."""
+    def test_alerts_of_a_region(self):
+        """However many ticks a promise is broken in: one alert, and one more for each tenfold."""
         result = self.tally([harness.program("no_alloc"), "slowly"])
-        self.expect("slow: alerts of 200 violations over some ticks",
-                    self.alerts(self.only_snapshot()), [("slow", "enter", "warning")])
+        alerts = self.alerts(self.only_snapshot())
+        self.expect("slow: first alert of 200 violations over some ticks", alerts[:1],
+                    [("slow", "enter", "warning")])
+        self.expect_that("slow: further alerts", alerts[1:], len(alerts) <= 3 and all(
+            a == ("slow", "escalate", "critical") for a in alerts[1:]),
+                         "two at most, each of ten times as many")
         lines = [line for line in result.own if "no_alloc" in line.split()]
-        self.expect("slow: lines in the log", len(lines), 1)
+        self.expect("slow: lines in the log", len(lines), len(alerts))
         self.expect_that("slow: the line names region and place", lines,
                          " no_alloc slow: " in lines[0] and "where there must be none" in lines[0] and
                          "log_line" in lines[0], "slow ... where there must be none: log_line")

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -170,6 +172,100 @@ START_TEST(a_flutter_is_one_alert)
 }
 END_TEST
 
+/* Events of a kind since the last call. */
+static unsigned new_events_of(uint32_t kind)
+{
+    static uint64_t before;
+    unsigned count = 0;
+    for (; before < ht_alert_count(); before++)
+        count += ht_alert(before + 1) && ht_alert(before + 1)->kind == kind;
+    return count;
+}
+
+/* Resident memory that swings between two heights: how many events come of it. */
+START_TEST(a_sawtooth_is_no_alarm_clock)
+{
+    static const struct {
+        unsigned low_mb, high_mb, low_ticks, high_ticks, teeth, events;
+    } table[] = {
+        {80, 110, 20, 20, 50, 3},   /* entered, cleared, entered again */
+        {80, 110, 300, 300, 20, 3}, /* ten minutes long */
+        {80, 110, 3500, 100, 5, 3}, /* an hour */
+        {95, 110, 300, 300, 20, 1}, /* not a tenth below */
+        {80, 100, 300, 300, 20, 0}, /* not above */
+        {80, 110, 4000, 100, 4, 7}, /* hours apart: each for itself */
+    };
+    begin("100MB", NULL);
+    for (unsigned row = 0; row < sizeof table / sizeof *table; row++) {
+        unsigned events = 0;
+        moment.rss_bytes = 100 * MB;
+        ht_detect_restart(&moment);
+        ht_conditions_restart(&moment);
+        for (unsigned i = 0; i < 2 * table[row].teeth; i++) {
+            moment.rss_bytes = (100 + (i % 2 ? table[row].high_mb : table[row].low_mb)) * MB;
+            for (unsigned n = i % 2 ? table[row].high_ticks : table[row].low_ticks; n; n--) {
+                tick();
+                events += new_events_of(HEAPTALLY_ALERT_RSS_GROWTH);
+            }
+        }
+        printf("%u to %u MB of 100, %u + %u ticks, %u times: %u events\n", table[row].low_mb,
+               table[row].high_mb, table[row].low_ticks, table[row].high_ticks, table[row].teeth,
+               events);
+        ck_assert_uint_eq(events, table[row].events);
+    }
+}
+END_TEST
+
+START_TEST(one_that_came_back_is_cleared_after_an_hour)
+{
+    begin("100MB", NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        moment.rss_bytes = 180 * MB;
+        ticks(10);
+        moment.rss_bytes = 210 * MB;
+        tick();
+    }
+    moment.rss_bytes = 100 * MB;
+    ck_assert_uint_eq(new_events_of(HEAPTALLY_ALERT_RSS_GROWTH), 3);
+    ticks(3599);
+    ck_assert_uint_eq(new_events_of(HEAPTALLY_ALERT_RSS_GROWTH), 0);
+    tick();
+    ck_assert_uint_eq(new_events_of(HEAPTALLY_ALERT_RSS_GROWTH), 1);
+}
+END_TEST
+
+static void violate(uint64_t allocations, unsigned seconds)
+{
+    moment.monotonic_ns += seconds * SECOND;
+    ht_conditions_no_alloc(pid_tag, allocations, 10 * allocations, 0, &moment);
+}
+
+/* One violation every three minutes, later one every two hours. */
+START_TEST(a_region_is_told_of_by_tens)
+{
+    uint64_t count = 0;
+    begin(NULL, NULL);
+    violate(++count, 1);
+    expect_event(HEAPTALLY_ALERT_NO_ALLOC, HT_ALERT_ENTER, HT_ALERT_WARNING);
+    while (count < 9)
+        violate(++count, 180);
+    ck_assert_uint_eq(new_events(), 0);
+    violate(++count, 180);
+    expect_event(HEAPTALLY_ALERT_NO_ALLOC, HT_ALERT_ESCALATE, HT_ALERT_CRITICAL);
+    violate(count, 3599);
+    ck_assert_uint_eq(new_events(), 0);
+    violate(count, 1);
+    expect_event(HEAPTALLY_ALERT_NO_ALLOC, HT_ALERT_CLEAR, HT_ALERT_CRITICAL);
+    while (count < 99)
+        violate(++count, 7200);
+    ck_assert_uint_eq(new_events(), 0);
+    violate(++count, 7200);
+    expect_event(HEAPTALLY_ALERT_NO_ALLOC, HT_ALERT_ENTER, HT_ALERT_CRITICAL);
+    violate(1000000, 1);
+    expect_event(HEAPTALLY_ALERT_NO_ALLOC, HT_ALERT_ESCALATE, HT_ALERT_CRITICAL);
+}
+END_TEST
+
 START_TEST(reset_moves_the_baseline)
 {
     struct ht_alert now;
@@ -253,6 +349,24 @@ START_TEST(a_table_is_no_rate)
     ht_count_shared(site_at(table, pid_tag), HT_ALLOCATED_BYTES, 24 * MB); /* a second one */
     tick();
     ck_assert_uint_eq(ht_recurring_bytes(pid_tag), 48 * MB + 2048000);
+}
+END_TEST
+
+/* What is one-off is not searched for in every tick, though its tag is above the limit with it. */
+START_TEST(one_off_is_searched_for_now_and_then)
+{
+    begin(NULL, NULL);
+    address_of_own_code = (void *)(uintptr_t)site_at;
+    uint32_t table = site_at((uintptr_t)address_of_own_code + 5, pid_tag);
+    for (int i = 0; i < 1000; i++)
+        ht_tag_count_instantiation(pid_tag);
+    ht_count_shared(table, HT_ALLOCATED_BYTES, 24 * MB);
+    ticks(2);
+    ht_count_shared(table, HT_ALLOCATED_BYTES, 1); /* a second block: both recur */
+    ticks(8);
+    ck_assert_uint_eq(new_events(), 0);
+    tick();
+    expect_event(HEAPTALLY_ALERT_PER_1000, HT_ALERT_ENTER, HT_ALERT_CRITICAL);
 }
 END_TEST
 
@@ -451,6 +565,61 @@ static char *read_all(const char *path)
     return text;
 }
 
+static unsigned lines_in(const char *path, uint64_t *size)
+{
+    unsigned lines = 0;
+    FILE *in = fopen(path, "r");
+    ck_assert_ptr_nonnull(in);
+    for (int c; (c = getc(in)) != EOF; ++*size)
+        lines += c == '\n';
+    fclose(in);
+    return lines;
+}
+
+/* Several processes find one file full at the same time: what was in it is kept, once. */
+START_TEST(processes_share_a_file)
+{
+    enum { PROCESSES = 8, LINES = 20, ROUNDS = 30 };
+    char path[300], old[310];
+    begin(NULL, NULL);
+    snprintf(path, sizeof path, "%s/shared", support_directory());
+    snprintf(old, sizeof old, "%s.1", path);
+    ht_alert_sinks_begin(path);
+    ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));
+
+    /* While another one renames it, it takes a line more. */
+    struct ht_alert one = {.kind = HEAPTALLY_ALERT_LEAK};
+    uint64_t old_size = 0, new_size = 0;
+    int other = open(path, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(ftruncate(other, 4 << 20), 0);
+    ck_assert_int_eq(flock(other, LOCK_EX), 0);
+    ht_alert_sinks_write(&one);
+    ck_assert_int_ne(access(old, F_OK), 0);
+    close(other);
+    ht_alert_sinks_write(&one);
+    ck_assert_uint_eq(lines_in(old, &old_size), 1);
+    ck_assert_uint_eq(lines_in(path, &new_size), 1);
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        uint64_t size = 0;
+        unlink(path);
+        ck_assert_int_eq(close(open(path, O_WRONLY | O_CREAT, 0600)), 0);
+        ck_assert_int_eq(truncate(path, 4 << 20), 0);
+        for (unsigned i = 0; i < PROCESSES; i++)
+            if (fork() == 0) {
+                struct ht_alert alert = {.kind = HEAPTALLY_ALERT_LEAK};
+                for (alert.number = 1; alert.number <= LINES; alert.number++)
+                    ht_alert_sinks_write(&alert);
+                _exit(0);
+            }
+        while (wait(NULL) > 0)
+            ;
+        ck_assert_uint_eq(lines_in(path, &size) + lines_in(old, &size), PROCESSES * LINES);
+        ck_assert_uint_gt(size, 4 << 20);
+    }
+}
+END_TEST
+
 START_TEST(json_lines_are_guarded)
 {
     char path[300], victim[300], items[700];
@@ -543,7 +712,9 @@ START_TEST(cost_of_a_tick)
 END_TEST
 
 SUPPORT_MAIN("watch", one_alert_in_ten_thousand_checks, a_flutter_is_one_alert,
-             reset_moves_the_baseline, tags_have_thresholds_of_their_own,
+             a_sawtooth_is_no_alarm_clock, one_that_came_back_is_cleared_after_an_hour,
+             a_region_is_told_of_by_tens, one_off_is_searched_for_now_and_then,
+             processes_share_a_file, reset_moves_the_baseline, tags_have_thresholds_of_their_own,
              rates_leave_out_what_is_one_off, a_table_is_no_rate, hint_every_hour,
              leak_enters_and_clears, only_samples_are_fed, restart_begins_new_trends,
              top_sites_are_those_that_grow, limits, json_lines_are_guarded, cost_of_a_tick)
