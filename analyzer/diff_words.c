@@ -66,11 +66,13 @@ char *ht_diff_process_text(const struct ht_profile *p)
 {
     return ht_format("%s, pid %u on %s, %s, %s live (%s)", *p->exe ? p->exe : "unknown",
                      p->start.pid, *p->host ? p->host : "unknown host", ht_duration(p->duration_s),
-                     ht_counted(p->live_bytes, "byte"), p->file);
+                     p->has_tick ? ht_counted(p->live_bytes, "byte") : "unknown bytes", p->file);
 }
 
 char *ht_diff_growth_text(const struct ht_diff *diff)
 {
+    if (!diff->old_profile->has_tick || !diff->new_profile->has_tick)
+        return ht_format("unknown");
     char *text = ht_growth_text(diff->growth_bytes, diff->growth_blocks);
     if (diff->seconds > 0) {
         double per_hour = (double)diff->growth_bytes / (1 << 20) * 3600 / diff->seconds;

@@ -235,6 +235,8 @@ class Diff(driver.Case):
     def test_no_tick(self):
         done = self.heaptally("diff", *self.files(htl.File(), htl.controllers()))
         self.assertTrue(done.out.startswith("no figures to compare: the old file ends before"))
+        self.assertRegex(done.out, r"\n  growth +unknown\n")
+        self.assertIn("unknown bytes live", " ".join(done.out.split()))
 
     def test_page(self):
         """Complete, and every hostile name stays text."""
