@@ -19,10 +19,11 @@
 #define PREFIX      "heaptally-"
 #define SUFFIX      ".prom"
 #define ASIDE       ".tmp"
-#define MOST_FILES  4096        /* looked into in one sweep */
-#define SILENT_LONG 3600        /* seconds */
-#define FIRST_NAMES 0xEFFFFFFCu /* the inode of the first pid namespace, the same in all kernels   \
-                                 */
+#define MOST_FILES  4096 /* looked into in one sweep */
+#define SILENT_LONG 3600 /* seconds */
+#define FIRST_NAMES                                                                                \
+    0xEFFFFFFCu /* the inode of the first pid namespace, the same in all kernels                   \
+                 */
 
 /* Who wrote a file. */
 struct writer {
