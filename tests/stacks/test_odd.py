@@ -30,11 +30,13 @@ class OddStacksTest(harness.TallyTest):
     def check(self, case, least_full, program="odd_stacks", **keywords):
         result = self.tally([harness.program(program), case], timeout=120, **keywords)
         self.assertEqual(result.status, 0, f"{case}: {result.err} {result.own}")
-        full, immediate, wrong, live = 0, 0, [], 0
+        full, immediate, nameless, wrong, live = 0, 0, 0, [], 0
         report = self.report(self.only_snapshot())
         for site in (s for c in report["controllers"] for s in c["sites"]):
             names = [f["function"] for f in site["stack"]]
             blocks, size = site["allocated_blocks"], site["allocated_bytes"]
+            if not names:
+                nameless += blocks
             if not names or names[0] != "tree_leaf":
                 continue
             live += site["live_blocks"]
@@ -48,7 +50,14 @@ class OddStacksTest(harness.TallyTest):
                 full += blocks
         made = int(result.out.split()[-1])
         self.expect(f"{case}: wrong stacks", wrong[:5], [])
-        self.expect(f"{case}: blocks, {full} of them under full stacks", full + immediate, made)
+        # On a busy machine a table may fill up before the monitor has had its turn to lay a larger
+        # one: then there are some that are known by their tag only, and the report says so.
+        missing = made - full - immediate
+        self.expect_that(f"{case}: blocks that are neither under one of {full} full stacks nor under"
+                         " their immediate caller", missing, 0 <= missing <= nameless,
+                         f"0 to the {nameless} that have no stack")
+        if missing:
+            self.expect("said to be truncated", report["quality"]["truncated"], True)
         self.expect(f"{case}: of them alive", live, 0)
         self.expect_that(f"{case}: share under full stacks", f"{full / made:.1%}",
                          full >= least_full * made, f">= {least_full:.0%}")
