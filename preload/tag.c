@@ -7,11 +7,13 @@
 
 #define MAX_TAGS_USED (HT_TAGS - HT_TAGS / 8) /* beyond, probing would become slow */
 
+#define ENTRIES (MAX_TAGS_USED + 64) /* some more, for threads that are just at it */
+
 #define ENTRY_SHIFT 32
 #define HASH_SHIFT  48
 
 uint64_t ht_scopes[HT_TAGS];
-static struct ht_tag_entry *entries; /* HT_TAGS of them */
+static struct ht_tag_entry *entries; /* ENTRIES of them */
 static struct ht_tag_entry no_name;  /* of the pairs */
 static _Atomic uint32_t used;
 static uint32_t other;
@@ -29,7 +31,7 @@ bool ht_tag_begin(void)
 {
     if (entries)
         return true;
-    entries = ht_heap_alloc(HT_TAGS * sizeof *entries, 64);
+    entries = ht_heap_alloc(ENTRIES * sizeof *entries, 64);
     if (entries)
         other = ht_tag_intern("[other]", 7, HTL_TAG_OTHER);
     return entries;
@@ -63,8 +65,8 @@ static bool is_wanted(uint64_t word, const struct wanted *wanted)
  * threads that were ended in here can have used them up. */
 static struct ht_tag_entry *take_entry(uint32_t hash)
 {
-    for (uint32_t i = 0; i < HT_TAGS; i++) {
-        struct ht_tag_entry *entry = &entries[(hash + i) % HT_TAGS];
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        struct ht_tag_entry *entry = &entries[(hash + i) % ENTRIES];
         uint32_t free = 0;
         if (__atomic_compare_exchange_n(&entry->taken, &free, 1, false, __ATOMIC_ACQUIRE,
                                         __ATOMIC_RELAXED))

@@ -19,14 +19,28 @@
 
 #define RULES_FILE_MAX (64 << 10)
 
-static struct ht_rule *rules;
-static unsigned rule_count;
+static struct ht_rule *rules; /* room for `rule_room` of them: most processes have few or none */
+static unsigned rule_count, rule_room;
 static bool names_needed;
 static uint32_t runtime_tag, anon_tag;
 static ht_demangler *demangle;
 
 /* ---- reading rules ------------------------------------------------------------------------------
  */
+
+static bool make_room(void)
+{
+    unsigned room = rule_room ? 2 * rule_room : 8;
+    struct ht_rule *larger = ht_heap_alloc(room * sizeof *larger, 16);
+    if (!larger)
+        return false;
+    if (rule_count)
+        memcpy(larger, rules, rule_count * sizeof *rules);
+    ht_heap_free(rules);
+    rules = larger;
+    rule_room = room;
+    return true;
+}
 
 static void add_rule(const char *item, size_t length, bool construct)
 {
@@ -35,6 +49,8 @@ static void add_rule(const char *item, size_t length, bool construct)
         ht_say("%.*s: more than %d rules; the rest is left out", (int)length, item, HT_MAX_RULES);
         return;
     }
+    if (rule_count == rule_room && !make_room())
+        return;
     struct ht_rule *rule = &rules[rule_count];
     if (!ht_rule_parse(item, length, construct, &name, rule)) {
         ht_say("%.*s: is not NAME=PATTERN; the rule is left out", (int)length, item);
@@ -79,9 +95,6 @@ void ht_rules_begin(const struct ht_settings *settings)
 {
     runtime_tag = ht_tag_intern(HT_TAG_RUNTIME, strlen(HT_TAG_RUNTIME), HTL_TAG_RUNTIME);
     anon_tag = ht_tag_intern(HT_TAG_ANON, strlen(HT_TAG_ANON), HTL_TAG_ANON);
-    rules = ht_heap_alloc(HT_MAX_RULES * sizeof *rules, 16);
-    if (!rules)
-        return;
     add_list(settings->text[HT_OPT_TAG], false);
     if (settings->text[HT_OPT_TAG_FILE])
         add_file(settings->text[HT_OPT_TAG_FILE]);

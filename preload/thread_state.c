@@ -10,11 +10,16 @@
 #include "counters.h"
 #include "internal_heap.h"
 
-/* The states that threads without one of their own point at; only `busy` is ever read. */
+/* The states that threads without one of their own point at; only `busy` is ever read, and no more
+ * than that is there. */
 struct ht_thread ht_unborn = {.busy = HT_UNBORN};
-static struct ht_thread ended = {.busy = HT_ENDED};
-static struct ht_thread beginning = {.busy = HT_BEGINNING};
-static struct ht_thread internal = {.busy = HT_INTERNAL};
+static uint32_t busy_only[][4] __attribute__((aligned(16))) = {
+    [HT_ENDED] = {HT_ENDED}, [HT_BEGINNING] = {HT_BEGINNING}, [HT_INTERNAL] = {HT_INTERNAL}};
+
+static struct ht_thread *without_state(enum ht_busy busy)
+{
+    return (struct ht_thread *)(void *)busy_only[busy];
+}
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) = &ht_unborn;
 struct ht_thread *ht_threads;
@@ -50,7 +55,7 @@ static void farewell(void *argument)
     struct ht_thread *thread = argument;
     if (++thread->farewells < 4 && pthread_setspecific(farewell_key, thread) == 0)
         return;
-    ht_self = &ended;
+    ht_self = without_state(HT_ENDED);
     if (thread->tid == getpid())
         ht_main_thread_ended = true;
     tidy(thread);
@@ -101,12 +106,12 @@ static struct ht_thread *make(void)
 
 static bool begin(void)
 {
-    ht_self = &beginning;
+    ht_self = without_state(HT_BEGINNING);
     struct ht_thread *thread = recycle();
     if (!thread)
         thread = make();
     if (!thread) {
-        ht_self = &ended;
+        ht_self = without_state(HT_ENDED);
         return false;
     }
     ht_thread_set_tag(thread, 0);
@@ -143,7 +148,7 @@ bool ht_thread_begin(void)
 struct ht_thread *ht_internal_begin(void)
 {
     struct ht_thread *previous = ht_self;
-    ht_self = &internal;
+    ht_self = without_state(HT_INTERNAL);
     return previous;
 }
 
