@@ -137,7 +137,9 @@ class Commands(Controlled):
         self.expect_that("memory report: then one line for each controller", report[10:],
                          {line.split(":")[0] for line in report[10:]} >= {"classical", "sta"},
                          "classical, sta")
-        trend = json.loads(self.answer("status", "--trend=classical", process.pid))
+        ask = lambda: json.loads(self.answer("status", "--trend=classical", process.pid))
+        self.await_that(lambda: ask()["samples"] >= 10, "ten samples of the controller")
+        trend = ask()
         self.expect_that("trend of a controller", (trend["insufficient_data"], trend["growth_mb"]),
                          trend["insufficient_data"] is False and trend["growth_mb"] > 0, "growing")
         missing = self.command("status", "--trend=nobody", process.pid)
