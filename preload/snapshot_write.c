@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -27,7 +26,8 @@
 #include "top_sites.h"
 
 #define BUFFER_FIRST   ((size_t)64 << 10)
-#define MAX_TICK_SITES 64u  /* sites that one tick lists */
+#define BUFFER_KEPT    ((size_t)256 << 10) /* from one write to the next */
+#define MAX_TICK_SITES 64u                 /* sites that one tick lists */
 #define SITE_COST      700u /* bytes of a site that is written anew, with its stack */
 #define STACK_LIMIT    (HT_STACK_ROOTS + 16384u + 131072u + 524288u)
 
@@ -351,7 +351,10 @@ static void forget_dictionary(void)
 /* ---- which sites a tick lists -------------------------------------------------------------------
  */
 
-static uint32_t *chosen; /* room for all sites */
+static struct choice {
+    uint64_t behind;
+    uint32_t site;
+} * chosen; /* room for all sites */
 static uint32_t chosen_count, chosen_capacity;
 
 static uint64_t distance(uint64_t a, uint64_t b)
@@ -369,17 +372,42 @@ static uint64_t behind(uint32_t site)
     return live * 64 + traffic * (view->region ? 64 : 1);
 }
 
-static int by_distance(const void *a, const void *b)
-{
-    uint64_t x = behind(*(const uint32_t *)a), y = behind(*(const uint32_t *)b);
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
 static bool is_reported(uint32_t site)
 {
     const struct ht_site_view *view = ht_site_view(site);
     return view->canonical == site && !ht_site_is_provisional(site) &&
            (view->now.allocated_blocks || view->written.allocated_blocks) && view->tag != 0;
+}
+
+static void swap(uint32_t i, uint32_t j)
+{
+    struct choice kept = chosen[i];
+    chosen[i] = chosen[j];
+    chosen[j] = kept;
+}
+
+/* Brings those that the file is most behind on to the front, `wanted` of them, in no order. */
+static void most_first(uint32_t wanted)
+{
+    uint32_t low = 0, high = chosen_count; /* where the border between them still has to be found */
+    while (high - low > 1) {
+        uint64_t middle = chosen[low + (high - low) / 2].behind;
+        uint32_t more = low, i = low, less = high; /* above `middle`; equal to it up to i; below */
+        while (i < less) {
+            if (chosen[i].behind > middle)
+                swap(i++, more++);
+            else if (chosen[i].behind < middle)
+                swap(i, --less);
+            else
+                i++;
+        }
+        if (wanted < more)
+            high = more;
+        else if (wanted > less)
+            low = less;
+        else
+            return;
+    }
 }
 
 /* Chooses the sites to list; what does not fit is stated in the tick. */
@@ -395,7 +423,7 @@ static void choose_sites(bool all, struct htl_tick *tick)
         const struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
         if (is_reported(ht_sums.sites[i]) &&
             (all || memcmp(&view->now, &view->written, sizeof view->now) != 0))
-            chosen[chosen_count++] = ht_sums.sites[i];
+            chosen[chosen_count++].site = ht_sums.sites[i];
     }
     /* All of them must fit a file that is written anew. */
     uint64_t room = ht_settings.value[HT_OPT_MAX_FILE] / 2 / SITE_COST;
@@ -404,10 +432,12 @@ static void choose_sites(bool all, struct htl_tick *tick)
         return;
     if (all) /* who reads it takes what is not listed for nothing: the largest sites, then */
         for (uint32_t i = 0; i < chosen_count; i++)
-            memset(&ht_site_view(chosen[i])->written, 0, sizeof(struct htl_figures));
-    qsort(chosen, chosen_count, sizeof *chosen, by_distance);
+            memset(&ht_site_view(chosen[i].site)->written, 0, sizeof(struct htl_figures));
+    for (uint32_t i = 0; i < chosen_count; i++)
+        chosen[i].behind = behind(chosen[i].site);
+    most_first(limit);
     for (uint32_t i = limit; i < chosen_count; i++) {
-        const struct ht_site_view *view = ht_site_view(chosen[i]);
+        const struct ht_site_view *view = ht_site_view(chosen[i].site);
         tick->left_out_bytes += view->now.allocated_bytes - view->written.allocated_bytes +
                                 view->now.freed_bytes - view->written.freed_bytes;
     }
@@ -481,13 +511,13 @@ static void put_tick(bool all, uint32_t flags)
     for (uint32_t i = 0; i < tick.tag_count; i++)
         put_tag(tags[i]);
     for (uint32_t i = 0; i < chosen_count; i++)
-        put_site(chosen[i]);
+        put_site(chosen[i].site);
     size_t start = begin_record(all ? HTL_SNAPSHOT : HTL_TICK);
     put(&tick, sizeof tick);
     for (uint32_t i = 0; i < tick.tag_count; i++)
         put_tag_figures(tags[i]);
     for (uint32_t i = 0; i < chosen_count; i++)
-        put_site_figures(chosen[i]);
+        put_site_figures(chosen[i].site);
     end_record(start);
     if (all)
         all_due = false;
@@ -591,6 +621,11 @@ static bool written(const struct ht_file *to, int error)
 {
     buffer.used = 0;
     buffer.failed = false;
+    if (buffer.capacity > BUFFER_KEPT) { /* a whole file was in it */
+        ht_heap_free(buffer.bytes);
+        buffer.bytes = NULL;
+        buffer.capacity = 0;
+    }
     if (error == 0) {
         dirty = true;
         failing = false;
