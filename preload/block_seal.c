@@ -3,8 +3,8 @@
 #include "internal_heap.h"
 #include "site_table.h"
 
-/* More slack than this is rare below an overrun, and common in foreign words. */
-#define HT_LIKELY_SLACK 64u
+/* More excess than this is rare below an overrun, and common in foreign words. */
+#define HT_LIKELY_EXCESS 72u
 
 _Atomic size_t ht_largest_usable = 65536;
 
@@ -17,28 +17,35 @@ static void note_large(size_t usable)
         ;
 }
 
+static uint32_t factor_of(uint32_t content)
+{
+    return content >> HT_SITE_BITS == HT_EXCESS_ESCAPE ? HT_ESCAPE_FACTOR : HT_SEAL_FACTOR;
+}
+
 void *ht_seal_write(void *p, size_t size, uint32_t site)
 {
-    size_t usable = ht_block_usable(p), slack = usable - size;
-    uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
-    if (slack >= HT_SLACK_ESCAPE) {
-        slack = HT_SLACK_ESCAPE;
-        seal[-1] = size;
+    size_t usable = ht_block_usable(p), excess = usable + HT_SEAL_SIZE - size;
+    uint64_t *word = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
+    if (excess >= HT_EXCESS_ESCAPE) {
+        excess = HT_EXCESS_ESCAPE;
+        word[-1] = size;
     }
     if (usable > 65536)
         note_large(usable);
-    *seal = ht_seal_make(p, site, slack);
+    struct ht_seal *seal = (struct ht_seal *)word;
+    seal->content = site | (uint32_t)excess << HT_SITE_BITS;
+    seal->check = ht_seal_check(p, seal->content, factor_of(seal->content));
     return p;
 }
 
 /* What a seal says if its content is `content`; false if that cannot be. */
 static bool interpret(uint32_t content, uint64_t *seal, size_t usable, struct ht_block *block)
 {
-    uint32_t slack = content >> HT_SITE_BITS;
+    uint32_t excess = content >> HT_SITE_BITS;
     block->seal = seal;
     block->site = content & HT_SITE_MASK;
-    block->size = slack == HT_SLACK_ESCAPE ? seal[-1] : usable - slack;
-    return slack >= HT_SEAL_SIZE && block->size <= usable - HT_SEAL_SIZE &&
+    block->size = excess == HT_EXCESS_ESCAPE ? seal[-1] : usable + HT_SEAL_SIZE - excess;
+    return excess >= 2 * HT_SEAL_SIZE && block->size <= usable - HT_SEAL_SIZE &&
            ht_site_exists(block->site);
 }
 
@@ -55,18 +62,19 @@ enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
     /* One comparison for two doubts: too small (it wraps round) and too large. */
     if (usable - HT_SEAL_SIZE > ht_largest_usable || usable % 8)
         return HT_SEAL_FOREIGN;
-    uint64_t *seal = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
-    uint32_t content = (uint32_t)*seal, check = (uint32_t)(*seal >> 32);
-    if (*seal == ht_seal_make(p, content & HT_SITE_MASK, content >> HT_SITE_BITS))
-        return interpret(content, seal, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
+    uint64_t *word = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
+    const struct ht_seal *seal = (const struct ht_seal *)word;
+    uint32_t content = seal->content;
+    if (seal->check == ht_seal_check(p, content, factor_of(content)))
+        return interpret(content, word, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
     /* Only the upper half may be whole: what it says must make sense, since any word says
      * something. */
-    uint32_t true_content = (check ^ (uint32_t)(ht_seal_address(p) >> 32)) * HT_SEAL_INVERSE;
-    bool small_slack = true_content >> HT_SITE_BITS <= HT_LIKELY_SLACK;
+    uint32_t true_content = (seal->check ^ ht_seal_address(p)) * HT_SEAL_INVERSE;
+    bool small_excess = true_content >> HT_SITE_BITS <= HT_LIKELY_EXCESS;
     bool byte_whole = (content ^ true_content) >> 24 == 0;
-    if (!small_slack || (is_common(check) && !byte_whole))
+    if (!small_excess || (is_common(seal->check) && !byte_whole))
         return HT_SEAL_FOREIGN;
-    return interpret(true_content, seal, usable, block) ? HT_SEAL_OVERRUN : HT_SEAL_FOREIGN;
+    return interpret(true_content, word, usable, block) ? HT_SEAL_OVERRUN : HT_SEAL_FOREIGN;
 }
 
 bool ht_block_is_own(const void *p)

@@ -7,11 +7,12 @@
  *   | what was asked for | slack                      | seal |
  *
  *   bits  0..19  site id
- *        20..31  slack = usable - size; SLACK_ESCAPE: the size stands in the word before the seal
- *        32..63  bits 0..31 times an odd number (modulo 2^32), exclusive-or a hash of the
- *                address: whatever is written over its first byte changes all that it says. Where
- *                the slack is SLACK_ESCAPE it is another odd number, so that the shortest way need
- *                not ask
+ *        20..31  what the block takes beyond its size, usable + 8 - size (with glibc: its chunk
+ *                less its size); HT_EXCESS_ESCAPE: the size stands in the word before the seal
+ *        32..63  bits 0..31 times an odd number, exclusive-or bits 0..31 of the address times
+ *                another, both modulo 2^32: whatever is written over its first byte changes all
+ *                that it says. Where the excess is HT_EXCESS_ESCAPE a third number takes the place
+ *                of the first, so that the shortest way need not ask
  *
  * A pointer without a valid seal was never ours (foreign). A program that writes a little past the
  * end of a block hits the low bytes first: then the upper half still tells, with the address, what
@@ -32,10 +33,10 @@
 
 #include "real_alloc.h"
 
-#define HT_SEAL_SIZE    8u
-#define HT_SITE_BITS    20
-#define HT_SITE_MASK    ((1u << HT_SITE_BITS) - 1)
-#define HT_SLACK_ESCAPE 4095u
+#define HT_SEAL_SIZE     8u
+#define HT_SITE_BITS     20
+#define HT_SITE_MASK     ((1u << HT_SITE_BITS) - 1)
+#define HT_EXCESS_ESCAPE 4095u
 
 /* The largest usable size of any block sealed so far, at least 64 KB: what a stated size must not
  * pass to be believed. Written rarely. */
@@ -49,31 +50,28 @@ struct ht_block {
     uint32_t site;
 };
 
-#define HT_SEAL_FACTOR   0x9E3779B1u
-#define HT_SEAL_INVERSE  0x0E8B2F51u
-#define HT_ESCAPE_FACTOR 0x85EBCA6Bu
+#define HT_SEAL_FACTOR    0x9E3779B1u
+#define HT_SEAL_INVERSE   0x0E8B2F51u
+#define HT_ESCAPE_FACTOR  0x85EBCA6Bu
+#define HT_ADDRESS_FACTOR 0xC2B2AE35u
 _Static_assert(HT_SEAL_FACTOR *HT_SEAL_INVERSE == 1u, "modulo 2^32");
 
-/* What the address gives to a seal: a hash in the upper half. (Bits of the address itself are two
- * instructions less, but then strangers that hold the same word are taken for seals in clusters.)
+/* The halves of a seal. They are written and read one by one, which saves putting them together. */
+struct ht_seal {
+    uint32_t content, check;
+} __attribute__((may_alias));
+
+/* What the address gives to a seal. One and the same word is a seal at one address in 4 GB at most.
  */
-static inline uint64_t ht_seal_address(const void *p)
+static inline uint32_t ht_seal_address(const void *p)
 {
-    return (uint64_t)(uintptr_t)p * UINT64_C(0x9E3779B97F4A7C15) >> 32 << 32;
+    return (uint32_t)(uintptr_t)p * HT_ADDRESS_FACTOR;
 }
 
-/* Content in the lower half, content times `factor` in the upper: one multiplication. */
-static inline uint64_t ht_seal_spread(uint32_t content, uint32_t factor)
+/* The upper half of the seal of a block at `p`. */
+static inline uint32_t ht_seal_check(const void *p, uint32_t content, uint32_t factor)
 {
-    return content * ((uint64_t)factor << 32 | 1);
-}
-
-/* The seal of a block at `p`, whatever multiple it stands at. */
-static inline uint64_t ht_seal_make(const void *p, uint32_t site, size_t slack)
-{
-    uint32_t content = site | (uint32_t)slack << HT_SITE_BITS;
-    uint32_t factor = slack == HT_SLACK_ESCAPE ? HT_ESCAPE_FACTOR : HT_SEAL_FACTOR;
-    return ht_seal_spread(content, factor) ^ ht_seal_address(p);
+    return content * factor ^ ht_seal_address(p);
 }
 
 /* Whether a block is of heaptally's own memory: its heap or the bootstrap arena. */
@@ -95,7 +93,11 @@ static inline size_t ht_block_usable(const void *p)
 
 /* Blocks up to this size have a usable size that needs no note. */
 #define HT_SEAL_SMALL 61440u
-_Static_assert(HT_SEAL_SMALL + HT_SLACK_ESCAPE <= 65536, "see ht_largest_usable");
+_Static_assert(HT_SEAL_SMALL + HT_EXCESS_ESCAPE <= 65536, "see ht_largest_usable");
+
+/* In the word in front of a block of glibc's: not a small chunk of an arena. */
+#define HT_CHUNK_UNUSUAL (~(size_t)0xffff | 2)
+#define HT_CHUNK_SIZE    (~(size_t)7)
 
 /* What to ask the allocator for so that the seal fits. A size so large that it cannot grow is
  * passed on as it is: it fails by itself, and how is the allocator's business. */
@@ -114,12 +116,14 @@ void *ht_seal_write(void *p, size_t size, uint32_t site);
 /* The same by the shortest way, for a size up to HT_SEAL_SMALL and with glibc beneath. */
 static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
 {
-    size_t word = ((const size_t *)p)[-1], to_seal = (word & ~(size_t)7) - 16;
-    size_t slack = to_seal + HT_SEAL_SIZE - size;
-    if (__builtin_expect((word & 2) || slack >= HT_SLACK_ESCAPE, 0))
+    size_t chunk = ((const size_t *)p)[-1] & HT_CHUNK_SIZE, excess = chunk - size;
+    if (__builtin_expect((((const size_t *)p)[-1] & HT_CHUNK_UNUSUAL) || excess >= HT_EXCESS_ESCAPE,
+                         0))
         return ht_seal_write(p, size, site);
-    *(uint64_t *)((char *)p + to_seal) =
-        ht_seal_spread(site | (uint32_t)slack << HT_SITE_BITS, HT_SEAL_FACTOR) ^ ht_seal_address(p);
+    struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
+    uint32_t content = site | (uint32_t)excess << HT_SITE_BITS;
+    seal->content = content;
+    seal->check = ht_seal_check(p, content, HT_SEAL_FACTOR);
     return p;
 }
 
@@ -130,17 +134,16 @@ enum ht_seal_state ht_seal_read(void *p, struct ht_block *block);
 /* The same for a small block of glibc's that has a valid seal; false for all others. */
 static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
 {
-    size_t word = ((const size_t *)p)[-1], to_seal = (word & ~(size_t)7) - 16;
-    if (__builtin_expect((word & 2) || to_seal > HT_SEAL_SMALL, 0))
+    size_t word = ((const size_t *)p)[-1], chunk = word & HT_CHUNK_SIZE;
+    if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0))
         return false;
-    uint64_t *seal = (uint64_t *)((char *)p + to_seal);
-    uint64_t said = *seal ^ ht_seal_address(p);
-    uint32_t content = (uint32_t)said;
-    if (__builtin_expect(said != ht_seal_spread(content, HT_SEAL_FACTOR), 0))
+    struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
+    uint32_t content = seal->content;
+    if (__builtin_expect(seal->check != ht_seal_check(p, content, HT_SEAL_FACTOR), 0))
         return false;
-    block->seal = seal;
+    block->seal = (uint64_t *)seal;
     block->site = content & HT_SITE_MASK;
-    block->size = to_seal + HT_SEAL_SIZE - (content >> HT_SITE_BITS);
+    block->size = chunk - (content >> HT_SITE_BITS);
     return true;
 }
 
@@ -148,7 +151,7 @@ static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
 static inline size_t ht_seal_usable(const struct ht_block *block, const void *p)
 {
     size_t to_seal = (size_t)((char *)block->seal - (const char *)p);
-    return to_seal + HT_SEAL_SIZE - block->size >= HT_SLACK_ESCAPE ? to_seal - 8 : to_seal;
+    return to_seal + 2 * HT_SEAL_SIZE - block->size >= HT_EXCESS_ESCAPE ? to_seal - 8 : to_seal;
 }
 
 #endif

@@ -38,8 +38,8 @@ struct ht_capture {
     uint32_t fallback;    /* where allocations go meanwhile */
     uint32_t frame_count; /* frames walked, the unknown one last */
     uint32_t stack_bytes;
-    uint64_t mark; /* ht_memo_mark when the walk began: void once a module has gone away since */
-    struct ht_walk at; /* at the unknown frame */
+    uint64_t generation; /* ht_memo_generation when the walk began: void once it is another */
+    struct ht_walk at;   /* at the unknown frame */
     uint32_t frames[HT_MAX_DEPTH];
     unsigned char stack[HT_CAPTURE_BYTES]; /* memory from at.sp on */
 };

@@ -53,12 +53,12 @@ static void sequence_step(struct ht_thread *thread)
 
 void ht_cell_evict(struct ht_thread *thread, uint32_t site)
 {
-    size_t cell = ht_cell_of(site);
+    unsigned index = ht_cell_of(site) / 4;
     sequence_step(thread);
-    move_to_totals(&thread->cells[cell], thread->cell_sites[cell]);
-    __atomic_store_n(&thread->cell_sites[cell], site, __ATOMIC_RELEASE); /* emptied before */
-    uint64_t *used = &thread->used_cells[cell / 64];
-    __atomic_store_n(used, *used | UINT64_C(1) << cell % 64, __ATOMIC_RELAXED);
+    move_to_totals(&thread->cells[index], thread->cell_sites[index]);
+    __atomic_store_n(&thread->cell_sites[index], site, __ATOMIC_RELEASE); /* emptied before */
+    uint64_t *used = &thread->used_cells[index / 64];
+    __atomic_store_n(used, *used | UINT64_C(1) << index % 64, __ATOMIC_RELAXED);
     sequence_step(thread);
 }
 

@@ -59,10 +59,22 @@ static inline struct ht_total *ht_total(uint32_t site)
     return &range->totals[site - range->base];
 }
 
-/* The cell in which a thread counts a site, if it is the site's. */
-static inline size_t ht_cell_of(uint32_t site)
+/* Where a thread has the cell in which it counts a site, if it is the site's: 4 times its index, so
+ * that figures and owner are reached without more arithmetic. */
+static inline uint32_t ht_cell_of(uint32_t site)
 {
-    return site & (HT_CELLS - 1);
+    return 4 * site & 4 * (HT_CELLS - 1);
+}
+
+static inline struct ht_cell *ht_cell(struct ht_thread *thread, uint32_t cell)
+{
+    _Static_assert(sizeof(struct ht_cell) == 32, "4 times the index, times 8");
+    return (struct ht_cell *)((char *)thread->cells + 8 * (size_t)cell);
+}
+
+static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint32_t cell)
+{
+    return (uint32_t *)((char *)thread->cell_sites + cell);
 }
 
 /* Moves what the cell of `site` holds to the totals and gives it to `site`. The thread must be
@@ -79,11 +91,10 @@ void ht_totals_settle(void);
 static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_figure bytes_figure,
                             uint64_t bytes)
 {
-    size_t cell = ht_cell_of(site);
-    if (__builtin_expect(thread->cell_sites[cell] != site, 0))
+    uint32_t cell = ht_cell_of(site);
+    if (__builtin_expect(*ht_cell_site(thread, cell) != site, 0))
         ht_cell_evict(thread, site);
-    ht_add_owned(&thread->cells[cell].figures[bytes_figure], bytes);
-    ht_add_owned(&thread->cells[cell].figures[bytes_figure + 1], 1);
+    ht_add_owned(&ht_cell(thread, cell)->figures[bytes_figure], bytes);
 }
 
 /* The same in the shared totals, for a caller that may not touch the thread's cells. */

@@ -14,6 +14,7 @@
 #include "aggregate.h"
 #include "alert.h"
 #include "alert_sinks.h"
+#include "arch.h"
 #include "callback.h"
 #include "capture_ring.h"
 #include "control.h"
@@ -227,6 +228,7 @@ __attribute__((constructor)) static void start(void)
     if (!ht_boot() || (ht_slow & HT_SLOW_DORMANT))
         return;
     struct ht_thread *previous = ht_internal_begin();
+    ht_arch_begin();
     ht_settings_read();
     ht_snapshot_begin();
     ht_stacks_mode = (int)ht_settings.value[HT_OPT_STACKS];

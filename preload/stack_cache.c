@@ -5,15 +5,33 @@
 
 #include "heaptally/options.h"
 
+uint64_t ht_memo_generation;
 uint64_t ht_memo_mark = HT_MEMO_MARK;
 int ht_stacks_mode = HT_STACKS_FULL;
 
+static uint64_t mark_of(uint64_t generation)
+{
+    uint64_t bits = generation & ((1u << HT_MEMO_GENERATION_BITS) - 1);
+    return HT_MEMO_MARK | bits << HT_MEMO_GENERATION_AT;
+}
+
+/* Place 0 is the start of the thread's state, which is no record. The owner may write at the same
+ * time: then the one or the other entry stands, and both are good. */
+static void empty_all_indexes(void)
+{
+    struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
+    for (; thread; thread = thread->next)
+        for (unsigned i = 0; i < 1u << HT_MEMO_INDEX_BITS; i++)
+            __atomic_store_n(&thread->memo_index[i], 0, __ATOMIC_RELAXED);
+}
+
 void ht_memo_next_generation(void)
 {
-    uint64_t generation = (ht_memo_mark >> HT_ADDRESS_BITS) + 1;
-    __atomic_store_n(&ht_memo_mark,
-                     HT_MEMO_MARK | (generation & HT_MEMO_GENERATION) << HT_ADDRESS_BITS,
-                     __ATOMIC_RELEASE);
+    uint64_t mark = mark_of(ht_memo_generation + 1);
+    __atomic_store_n(&ht_memo_generation, ht_memo_generation + 1, __ATOMIC_SEQ_CST);
+    if (mark == HT_MEMO_MARK)
+        empty_all_indexes();
+    __atomic_store_n(&ht_memo_mark, mark, __ATOMIC_SEQ_CST);
 }
 
 /* Whether `sp` lies in the thread's own stack, as far as that is known. */
@@ -24,32 +42,41 @@ static bool is_own_stack(const struct ht_thread *thread, uintptr_t sp)
     return high == thread->thread_pointer && sp < high && sp >= thread->stack_low;
 }
 
-/* Nothing is known of what is mapped beyond the first word that differs. */
-static bool words_equal_in_order(const uint64_t *stack, const uint64_t *values, uint64_t count)
+static bool word_equal(ht_entry entry, uint32_t distance, uint64_t value)
 {
-    const uint16_t *distances = (const uint16_t *)(values + count);
-    for (uint64_t i = 0; i < count; i++)
-        if (stack[distances[i]] != values[i])
+    return *(const uint64_t *)((const char *)entry + distance) == value;
+}
+
+/* Nothing is known of what is mapped beyond the first word that differs. */
+static bool words_equal_in_order(ht_entry entry, const struct ht_memo_record *record)
+{
+    const void *end = (const char *)record + record->end;
+    if (!word_equal(entry, HT_ENTRY_PC_DISTANCE, record->values[0]))
+        return false;
+    for (unsigned i = 0; i < HT_MEMO_NEAR; i++)
+        if (!word_equal(entry, record->distances[i], record->values[1 + i]))
             return false;
+    for (const struct ht_word_group *group = record->groups; group != end; group++)
+        for (unsigned i = 0; i < HT_MEMO_GROUP; i++)
+            if (!word_equal(entry, group->distances[i], group->values[i]))
+                return false;
     return true;
 }
 
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    uint64_t tag_key = (uint64_t)tag << HT_ADDRESS_BITS;
-    const uint64_t *record = ht_memo_record(thread, entry, tag_key);
-    uint64_t a = ht_memo_mark | ht_entry_pc(entry), b = tag_key | (uintptr_t)entry;
-    if ((record[0] & ~HT_MEMO_CARE) != a || record[1] != b)
+    const struct ht_memo_record *record = ht_memo_at(thread, entry, ht_memo_salt(tag));
+    uint64_t key = ht_memo_mark | (uint64_t)tag << HT_MEMO_TAG_AT | (uintptr_t)entry;
+    if ((record->key & ~HT_MEMO_CARE) != key)
         return HT_NO_SITE;
     /* Where the stack has got known since, a new record will allow the quick way. */
-    if (record[0] & HT_MEMO_CARE) {
+    if (record->key & HT_MEMO_CARE) {
         if (is_own_stack(thread, ht_entry_sp(entry)))
             return HT_NO_SITE;
         thread->wants_bounds =
             true; /* the record may be of the thread that had this state before */
     }
-    return words_equal_in_order(entry, record + HT_MEMO_HEADER, record[3]) ? (uint32_t)record[2]
-                                                                           : HT_NO_SITE;
+    return words_equal_in_order(entry, record) ? record->site : HT_NO_SITE;
 }
 
 /* On a stack whose extent is unknown a frame is not believed to be larger than this. */
@@ -58,7 +85,7 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
 /* A memo record in the making; its words gather in the thread's scratch space. */
 struct memo {
     struct ht_thread *thread;
-    uint64_t mark; /* ht_memo_mark when the walk began */
+    uint64_t generation; /* ht_memo_generation when the walk began */
     ht_entry entry;
     uintptr_t limit;  /* addresses from here on are not read */
     unsigned words;   /* so far */
@@ -76,7 +103,7 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
     bool known = is_own_stack(thread, sp);
     *memo = (struct memo){
         .thread = thread,
-        .mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE),
+        .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
         .entry = entry,
         .limit = known ? thread->stack_high : sp + MAX_UNKNOWN_REACH,
         .known_stack = known,
@@ -86,17 +113,20 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
         thread->wants_bounds = true; /* for the quick way, once they are there */
 }
 
+/* Far below 2^31, so that two of them are no word with bit 63 set. */
+#define MAX_DISTANCE ((uintptr_t)1 << 30)
+
 static void memo_word(void *context, uintptr_t address, uintptr_t word)
 {
     struct memo *memo = context;
-    uintptr_t start = (uintptr_t)memo->entry, distance = (address - start) / 8;
-    if (distance > 0x7fff || address < start || address % 8 || word >> HT_ADDRESS_BITS ||
+    uintptr_t distance = address - (uintptr_t)memo->entry;
+    if (distance > MAX_DISTANCE || address % 8 || word >> HT_ADDRESS_BITS ||
         memo->words == HT_SCRATCH_WORDS) {
         memo->fits = false;
         return;
     }
     memo->thread->scratch_values[memo->words] = word;
-    memo->thread->scratch_distances[memo->words++] = (uint16_t)distance;
+    memo->thread->scratch_distances[memo->words++] = (uint32_t)distance;
 }
 
 static void memo_fp_used(void *context)
@@ -145,36 +175,65 @@ static unsigned constant_words(const struct memo *memo, uintptr_t outermost_pc)
     return ends_there ? 2 : 0;
 }
 
+/* The near ones and then whole groups: words that are missing are repetitions of the last. */
+static unsigned fill_up(struct ht_thread *thread, unsigned words, ht_entry entry)
+{
+    uint64_t *values = thread->scratch_values;
+    uint32_t *distances = thread->scratch_distances;
+    if (words == 0) { /* cut at once */
+        values[0] = ht_entry_pc(entry);
+        distances[words++] = HT_ENTRY_PC_DISTANCE;
+    }
+    for (; words < HT_MEMO_NEAR || (words - HT_MEMO_NEAR) % HT_MEMO_GROUP; words++) {
+        values[words] = values[words - 1];
+        distances[words] = distances[words - 1];
+    }
+    return words;
+}
+
+/* Where the next record goes, of so many groups. */
+static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned groups)
+{
+    size_t bytes = sizeof(struct ht_memo_record) + groups * sizeof(struct ht_word_group);
+    unsigned words = (unsigned)(bytes / sizeof(uint64_t));
+    if (thread->memo_words - thread->memo_next < words)
+        thread->memo_next = 0;
+    void *room = thread->memo + thread->memo_next;
+    thread->memo_next += words;
+    return room;
+}
+
 /* Writes the record, front first, and makes it findable. */
 static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t outermost_pc)
 {
     struct ht_thread *thread = memo->thread;
-    unsigned words = memo->words - constant_words(memo, outermost_pc);
     if (!memo->fits)
         return;
-    if (words == 0) { /* cut at once: the return address, so that there is something to compare */
-        thread->scratch_values[0] = ht_entry_pc(memo->entry);
-        thread->scratch_distances[words++] = 1;
+    unsigned words = memo->words - constant_words(memo, outermost_pc);
+    unsigned groups = (fill_up(thread, words, memo->entry) - HT_MEMO_NEAR) / HT_MEMO_GROUP;
+    struct ht_memo_record *record = take_room(thread, groups);
+    *record = (struct ht_memo_record){
+        .key = mark_of(memo->generation) | (uint64_t)tag << HT_MEMO_TAG_AT |
+               (uintptr_t)memo->entry | (memo->known_stack ? 0 : HT_MEMO_CARE),
+        .site = site,
+        .end = (uint32_t)(sizeof *record + groups * sizeof *record->groups),
+        .values = {ht_entry_pc(memo->entry)},
+        .cell = ht_cell_of(site),
+    };
+    const uint64_t *values = thread->scratch_values;
+    const uint32_t *distances = thread->scratch_distances;
+    memcpy(record->values + 1, values, HT_MEMO_NEAR * sizeof *values);
+    memcpy(record->distances, distances, sizeof record->distances);
+    for (unsigned i = 0; i < groups; i++) {
+        struct ht_word_group *group = &record->groups[i];
+        memcpy(group->values, values + HT_MEMO_NEAR + i * HT_MEMO_GROUP, sizeof group->values);
+        memcpy(group->distances, distances + HT_MEMO_NEAR + i * HT_MEMO_GROUP,
+               sizeof group->distances);
     }
-    for (; words % 4 != 2; words++) {
-        thread->scratch_values[words] = thread->scratch_values[words - 1];
-        thread->scratch_distances[words] = thread->scratch_distances[words - 1];
-    }
-    unsigned length =
-        (HT_MEMO_HEADER + words + (words + 3) / 4 + 1) & ~1u; /* records stay at 16s */
-    if (thread->memo_words - thread->memo_next < length)
-        thread->memo_next = 0;
-    uint64_t *record = thread->memo + thread->memo_next;
-    record[0] = memo->mark | (memo->known_stack ? 0 : HT_MEMO_CARE) | ht_entry_pc(memo->entry);
-    record[1] = (uint64_t)tag << HT_ADDRESS_BITS | (uintptr_t)memo->entry;
-    record[2] = (uint64_t)(2 * words - 4) << 32 | site;
-    record[3] = words;
-    record[length - 2] = record[length - 1] = 0; /* what stays free of the last two words */
-    memcpy(record + HT_MEMO_HEADER, thread->scratch_values, words * sizeof *record);
-    memcpy(record + HT_MEMO_HEADER + words, thread->scratch_distances, words * sizeof(uint16_t));
-    *ht_memo_slot(thread, memo->entry, (uint64_t)tag << HT_ADDRESS_BITS) =
-        (uint32_t)((char *)record - (char *)thread);
-    thread->memo_next += length;
+    uint32_t *slot = ht_memo_slot(thread, memo->entry, ht_memo_salt(tag));
+    __atomic_store_n(slot, (uint32_t)((char *)record - (char *)thread), __ATOMIC_RELAXED);
+    if (__atomic_load_n(&ht_memo_generation, __ATOMIC_SEQ_CST) != memo->generation)
+        __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
 }
 
 /* How far outwards from `sp` the stack may be copied: to its end where that is known, else to the
@@ -205,7 +264,7 @@ static uint32_t capture(const struct memo *memo, const uint32_t *frames, unsigne
     memcpy(slot->stack, (const void *)at->sp, slot->stack_bytes);
     memcpy(slot->frames, frames, count * sizeof *frames);
     slot->frame_count = count;
-    slot->mark = memo->mark;
+    slot->generation = memo->generation;
     slot->at = *at;
     slot->tag = tag;
     slot->fallback = fallback;

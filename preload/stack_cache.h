@@ -9,25 +9,27 @@
  * makes the next frame the same. The words are compared in this order and the comparison stops at
  * the first that differs, since nothing is known of what is mapped beyond it.
  *
- *   record:  A  HT_MEMO_MARK | generation << 48 | HT_MEMO_CARE where need be | return address
- *            B  tag << 48 | entry (see arch.h): the stack pointer, but for a constant
- *            C  2 * words - 4 << 32 | site
- *            D  number of words, 2 + 4n
- *            the words' values
- *            the words' distances from the entry / 8, four to a word
+ *   record:  key    HT_MEMO_MARK | tag << 52 | generation << 47 | entry (see arch.h)
+ *            site
+ *            words  the return address and five others, then the rest in groups of eight, each
+ *                   word with its distance from the entry; the last is repeated to fill up
  *
- * Distances count from the record that the entry point pushed, whose first word is the caller's
- * frame pointer register: so that register, where a frame hangs on it, is a word like the others.
+ * The entry is the stack pointer, but for a constant. Distances count from the record that the
+ * entry point pushed, whose first word is the caller's frame pointer register: so that register,
+ * where a frame hangs on it, is a word like the others.
  *
  * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
- * compared all at once, two and then in fours (the last four are filled up with repetitions). Else
- * care is needed: they are compared in order. A bit that no address has keeps the quick way from
- * such records.
+ * compared all at once. Else care is needed: they are compared in order. A bit that no entry has
+ * keeps the quick way from such records.
  *
  * Records are written one after the other into a ring, at multiples of 16 bytes, and found through
  * an index by hash. An index entry may be out of date, but a record proves itself: bit 63 is set in
- * A and in no other word, and as the ring is overwritten in order, a record whose A is whole is
- * whole. `generation` is raised whenever a module goes away.
+ * its key and in no other word, and as the ring is overwritten in order, a record whose key is
+ * whole is whole.
+ *
+ * Whenever a module goes away, what was remembered before is void: a key holds the lowest bits of
+ * how often that was, and before these come round to where they were, the index of every thread is
+ * emptied. A record that was in the making meanwhile is withdrawn by the thread that made it.
  */
 #ifndef HEAPTALLY_STACK_CACHE_H
 #define HEAPTALLY_STACK_CACHE_H
@@ -37,15 +39,34 @@
 #include "site_table.h"
 #include "unwind_rule.h"
 
-#define HT_MEMO_MARK       (UINT64_C(1) << 63)
-#define HT_MEMO_GENERATION 0x7fffu
-#define HT_MEMO_CARE       (UINT64_C(1) << 47)
-#define HT_MEMO_HEADER     4
+#define HT_MEMO_MARK            (UINT64_C(1) << 63)
+#define HT_MEMO_GENERATION_AT   47
+#define HT_MEMO_GENERATION_BITS 5
+#define HT_MEMO_CARE            UINT64_C(1) /* entries are multiples of 8 */
+_Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
+_Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
-/* HT_MEMO_MARK and, from bit 48 on, how often a module went away (within HT_MEMO_GENERATION). */
+#define HT_MEMO_NEAR  5
+#define HT_MEMO_GROUP 8
+
+struct ht_memo_record {
+    uint64_t key;
+    uint32_t site;
+    uint32_t end;                      /* bytes from the start of this to behind the last group */
+    uint64_t values[1 + HT_MEMO_NEAR]; /* the return address and the words after it */
+    uint32_t distances[HT_MEMO_NEAR];  /* of these */
+    uint32_t cell;                     /* ht_cell_of(site) */
+    uint64_t unused;                   /* 0 */
+    struct ht_word_group groups[];
+};
+
+/* How often a module went away. */
+extern uint64_t ht_memo_generation HT_HIDDEN;
+
+/* What all keys of this generation have: HT_MEMO_MARK and the lowest bits of the generation. */
 extern uint64_t ht_memo_mark HT_HIDDEN;
 
-/* A module went away: what was remembered before is void. */
+/* A module went away: what was remembered before is void. One thread at a time. */
 void ht_memo_next_generation(void);
 
 /* enum ht_stacks of heaptally/options.h. */
@@ -57,34 +78,35 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
 /* Where the index has the place of a record. Neighbouring return addresses and entries spread over
  * it, and the scopes of one loop. */
-static inline uint32_t *ht_memo_slot(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
+static inline __attribute__((always_inline)) uint32_t *
+ht_memo_slot(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
 {
-    uint32_t key = (uint32_t)(ht_entry_pc(entry) + 8 * (uintptr_t)entry);
-    uint32_t hash = (key + (uint32_t)(tag_key >> 32)) * 0x9E3779B1u;
-    return &thread->memo_index[hash >> (32 - HT_MEMO_INDEX_BITS)];
+    uint32_t hash = (uint32_t)ht_entry_pc(entry) + tag_salt + 8 * (uint32_t)(uintptr_t)entry;
+    return &thread->memo_index[hash * 0x9E3779B1u >> (32 - HT_MEMO_INDEX_BITS)];
 }
 
 /* The record that the index has for an allocation, whatever it is of. */
-static inline __attribute__((always_inline)) const uint64_t *
-ht_memo_record(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
+static inline __attribute__((always_inline)) const struct ht_memo_record *
+ht_memo_at(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
 {
-    return (const uint64_t *)((char *)thread + *ht_memo_slot(thread, entry, tag_key));
+    return (const void *)((char *)thread + *ht_memo_slot(thread, entry, tag_salt));
 }
 
-/* Finds the site that the memo has for an allocation under an explicit tag; false where it has
- * none, or none that can be compared the quick way. The thread is HT_COUNTING. */
-static inline __attribute__((always_inline)) bool
-ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key, uint32_t *site)
+/* Finds the record of an allocation under the thread's tag; NULL where there is none, or none that
+ * can be compared the quick way. The thread is HT_COUNTING. */
+static inline __attribute__((always_inline)) const struct ht_memo_record *
+ht_memo_find(struct ht_thread *thread, ht_entry entry)
 {
-    const uint64_t *record = ht_memo_record(thread, entry, tag_key);
-    if (__builtin_expect(record[0] != (ht_memo_mark | ht_entry_pc(entry)) ||
-                             record[1] != (tag_key | (uintptr_t)entry),
-                         0))
-        return false;
-    uint64_t c = record[2];
-    *site = (uint32_t)c;
-    __asm__("" : "+r"(*site)); /* its own register, so that the upper half is not kept with it */
-    return __builtin_expect(ht_words_equal(entry, record + HT_MEMO_HEADER, c >> 32), 1);
+    const struct ht_memo_record *record = ht_memo_at(thread, entry, thread->tag_salt);
+    if (__builtin_expect(record->key != ((uintptr_t)entry | thread->tag_key | ht_memo_mark), 0))
+        return NULL;
+    if (__builtin_expect(!ht_near_words_equal(entry, record->values, record->distances), 0))
+        return NULL;
+    const void *end = (const char *)record + record->end;
+    if (end != record->groups &&
+        __builtin_expect(!ht_far_words_equal(entry, record->groups, end), 0))
+        return NULL;
+    return record;
 }
 
 /* The same for all records, compared in order: the site or HT_NO_SITE. */

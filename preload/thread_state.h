@@ -57,11 +57,13 @@ struct ht_cell {
 };
 
 #define HT_MEMO_INDEX_BITS 11 /* of the index of remembered stacks: see stack_cache.h */
+#define HT_MEMO_TAG_AT     52 /* where the key of a record has the tag */
 
 struct ht_thread {
     uint32_t busy;     /* enum ht_busy, or 0 */
     uint32_t tag;      /* innermost open scope, 0 for none; see tag.h for what it stands for */
     uint64_t tag_key;  /* the same, as memo records have it; see ht_thread_set_tag */
+    uint32_t tag_salt; /* and as it goes into the hash of their index */
     uint32_t sequence; /* odd while a cell is being moved to the totals */
 
     /* Remembered stacks, see stack_cache.h. */
@@ -80,8 +82,8 @@ struct ht_thread {
 
     /* Scratch space of a walk: threads may have very small stacks. */
     uint32_t scratch_frames[HT_MAX_DEPTH];
-    uint64_t scratch_values[HT_SCRATCH_WORDS + 4];
-    uint16_t scratch_distances[HT_SCRATCH_WORDS + 4];
+    uint64_t scratch_values[HT_SCRATCH_WORDS + 8];
+    uint32_t scratch_distances[HT_SCRATCH_WORDS + 8];
 
     /* The last stack that was interned, from the outside in: its frames, and the node of each. What
      * the next one shares with it need not be looked up. */
@@ -96,11 +98,18 @@ struct ht_thread {
     uint64_t memo[] __attribute__((aligned(16)));
 } __attribute__((aligned(16))); /* the memo is read 16 bytes at a time */
 
+/* What a tag gives to the hash of the memo's index. */
+static inline uint32_t ht_memo_salt(uint32_t tag)
+{
+    return tag << 16;
+}
+
 /* Opens or closes a scope. */
 static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
 {
     thread->tag = tag;
-    thread->tag_key = (uint64_t)tag << HT_ADDRESS_BITS;
+    thread->tag_key = (uint64_t)tag << HT_MEMO_TAG_AT;
+    thread->tag_salt = ht_memo_salt(tag);
 }
 
 extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;

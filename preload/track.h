@@ -84,14 +84,14 @@ static inline __attribute__((always_inline)) bool
 ht_track_coming(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
 {
     ht_track_begin(thread);
-    bool found = ht_memo_find(thread, entry, thread->tag_key, site);
-    size_t cell = ht_cell_of(*site);
-    if (__builtin_expect(!found || thread->cell_sites[cell] != *site, 0)) {
+    const struct ht_memo_record *record = ht_memo_find(thread, entry);
+    if (__builtin_expect(!record || *ht_cell_site(thread, record->cell) != record->site, 0)) {
         ht_track_end(thread);
         return false;
     }
-    ht_add_owned(&thread->cells[cell].figures[HT_ALLOCATED_BYTES], size);
-    ht_add_owned(&thread->cells[cell].figures[HT_ALLOCATED_BLOCKS], 1);
+    *site = record->site;
+    struct ht_cell *cell = ht_cell(thread, record->cell);
+    ht_add_owned(&cell->figures[HT_ALLOCATED_BYTES], size);
     ht_track_end(thread);
     return true;
 }
@@ -105,16 +105,16 @@ static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
     struct ht_block block;
     if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
         return false;
-    size_t cell = ht_cell_of(block.site);
+    uint32_t place = ht_cell_of(block.site);
     /* Before the cell is looked at: from then on no signal handler gives it to another site. */
     ht_track_begin(thread);
-    if (__builtin_expect(thread->cell_sites[cell] != block.site, 0)) {
+    if (__builtin_expect(*ht_cell_site(thread, place) != block.site, 0)) {
         ht_track_end(thread);
         return false;
     }
     *block.seal = 0;
-    ht_add_owned(&thread->cells[cell].figures[HT_FREED_BYTES], block.size);
-    ht_add_owned(&thread->cells[cell].figures[HT_FREED_BLOCKS], 1);
+    struct ht_cell *cell = ht_cell(thread, place);
+    ht_add_owned(&cell->figures[HT_FREED_BYTES], block.size);
     ht_track_end(thread);
     return true;
 }

@@ -71,7 +71,7 @@ static uint64_t rule_of(uint32_t frame)
  * nothing can be said any more of what the copy holds. */
 static bool is_void(const struct ht_capture *capture)
 {
-    return __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE) != capture->mark;
+    return __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE) != capture->generation;
 }
 
 /* Gives up on a capture. The rule that it was about is found all the same where the frame lives on:
