@@ -59,22 +59,27 @@ static inline struct ht_total *ht_total(uint32_t site)
     return &range->totals[site - range->base];
 }
 
-/* Where a thread has the cell in which it counts a site, if it is the site's: 4 times its index, so
- * that figures and owner are reached without more arithmetic. */
-static inline uint32_t ht_cell_of(uint32_t site)
+/* The cell in which a thread counts a site, if it is the site's. */
+static inline unsigned ht_cell_of(uint32_t site)
+{
+    return site & (HT_CELLS - 1);
+}
+
+/* Its place, 4 times its index: figures and owner are reached from it without more arithmetic. */
+static inline uint32_t ht_cell_place(uint32_t site)
 {
     return 4 * site & 4 * (HT_CELLS - 1);
 }
 
-static inline struct ht_cell *ht_cell(struct ht_thread *thread, uint32_t cell)
+static inline struct ht_cell *ht_cell(struct ht_thread *thread, uint32_t place)
 {
     _Static_assert(sizeof(struct ht_cell) == 32, "4 times the index, times 8");
-    return (struct ht_cell *)((char *)thread->cells + 8 * (size_t)cell);
+    return (struct ht_cell *)((char *)thread->cells + 8 * (size_t)place);
 }
 
-static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint32_t cell)
+static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint32_t place)
 {
-    return (uint32_t *)((char *)thread->cell_sites + cell);
+    return (uint32_t *)((char *)thread->cell_sites + place);
 }
 
 /* Moves what the cell of `site` holds to the totals and gives it to `site`. The thread must be
@@ -91,10 +96,10 @@ void ht_totals_settle(void);
 static inline void ht_count(struct ht_thread *thread, uint32_t site, enum ht_figure bytes_figure,
                             uint64_t bytes)
 {
-    uint32_t cell = ht_cell_of(site);
-    if (__builtin_expect(*ht_cell_site(thread, cell) != site, 0))
+    uint32_t place = ht_cell_place(site);
+    if (__builtin_expect(*ht_cell_site(thread, place) != site, 0))
         ht_cell_evict(thread, site);
-    ht_add_owned(&ht_cell(thread, cell)->figures[bytes_figure], bytes);
+    ht_add_owned(&ht_cell(thread, place)->figures[bytes_figure], bytes);
 }
 
 /* The same in the shared totals, for a caller that may not touch the thread's cells. */

@@ -218,7 +218,7 @@ static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t o
         .site = site,
         .end = (uint32_t)(sizeof *record + groups * sizeof *record->groups),
         .values = {ht_entry_pc(memo->entry)},
-        .cell = ht_cell_of(site),
+        .place = ht_cell_place(site),
     };
     const uint64_t *values = thread->scratch_values;
     const uint32_t *distances = thread->scratch_distances;

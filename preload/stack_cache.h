@@ -55,7 +55,7 @@ struct ht_memo_record {
     uint32_t end;                      /* bytes from the start of this to behind the last group */
     uint64_t values[1 + HT_MEMO_NEAR]; /* the return address and the words after it */
     uint32_t distances[HT_MEMO_NEAR];  /* of these */
-    uint32_t cell;                     /* ht_cell_of(site) */
+    uint32_t place;                    /* ht_cell_place(site) */
     uint64_t unused;                   /* 0 */
     struct ht_word_group groups[];
 };

@@ -85,12 +85,12 @@ ht_track_coming(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t 
 {
     ht_track_begin(thread);
     const struct ht_memo_record *record = ht_memo_find(thread, entry);
-    if (__builtin_expect(!record || *ht_cell_site(thread, record->cell) != record->site, 0)) {
+    if (__builtin_expect(!record || *ht_cell_site(thread, record->place) != record->site, 0)) {
         ht_track_end(thread);
         return false;
     }
     *site = record->site;
-    struct ht_cell *cell = ht_cell(thread, record->cell);
+    struct ht_cell *cell = ht_cell(thread, record->place);
     ht_add_owned(&cell->figures[HT_ALLOCATED_BYTES], size);
     ht_track_end(thread);
     return true;
@@ -105,7 +105,7 @@ static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
     struct ht_block block;
     if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
         return false;
-    uint32_t place = ht_cell_of(block.site);
+    uint32_t place = ht_cell_place(block.site);
     /* Before the cell is looked at: from then on no signal handler gives it to another site. */
     ht_track_begin(thread);
     if (__builtin_expect(*ht_cell_site(thread, place) != block.site, 0)) {
