@@ -47,8 +47,10 @@ static inline struct ht_site_view *view_of(uint32_t site)
         range++;
     if (!views[range]) {
         views[range] = ht_heap_alloc(ht_total_ranges[range].size * sizeof **views, 64);
-        if (!views[range])
+        if (!views[range]) { /* what is counted there is not told of */
+            __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
             return NULL;
+        }
     }
     return &views[range][site - ht_total_ranges[range].base];
 }
@@ -207,14 +209,14 @@ static void fold(uint32_t provisional, uint32_t site)
 }
 
 /* Where the figures of a site go in the end: what a capture was resolved to may itself be the later
- * one of two ids of a key. 0 while that one is not in the list yet. */
+ * one of two ids of a key. HT_NO_SITE while that one is not in the list yet. */
 static uint32_t root_of(const struct ht_site_view *view)
 {
     uint32_t site = view->canonical;
     for (;;) {
         const struct ht_site_view *target = view_of(site);
         if (!target || !target->used)
-            return 0;
+            return HT_NO_SITE;
         if (target->canonical == site)
             return site;
         site = target->canonical;
@@ -233,8 +235,8 @@ static void recycle_provisionals(void)
         bool gone = raw[HT_ALLOCATED_BLOCKS] != spent[HT_ALLOCATED_BLOCKS] &&
                     raw[HT_ALLOCATED_BLOCKS] == raw[HT_FREED_BLOCKS] &&
                     raw[HT_ALLOCATED_BYTES] == raw[HT_FREED_BYTES];
-        uint32_t root = gone ? root_of(view) : 0;
-        if (!root) {
+        uint32_t root = gone ? root_of(view) : HT_NO_SITE;
+        if (root == HT_NO_SITE) {
             folded[kept++] = folded[i];
             continue;
         }
@@ -582,8 +584,8 @@ static void sum_sites(void)
     }
     for (uint32_t i = 0; others && i < ht_sums.site_count; i++) {
         const struct ht_site_view *view = places[i].view;
-        uint32_t root = view->canonical == ht_sums.sites[i] ? 0 : root_of(view);
-        if (!root)
+        uint32_t root = view->canonical == ht_sums.sites[i] ? HT_NO_SITE : root_of(view);
+        if (root == HT_NO_SITE)
             continue;
         struct htl_figures figures = figures_of(&places[i]);
         add_figures(&view_of(root)->now, &figures);

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "../../preload/aggregate.h"
+#include "../../preload/capture_ring.h"
+#include "../../preload/frame_table.h"
 #include "../../preload/site_table.h"
+#include "../../preload/stack_cache.h"
 #include "../../preload/track.h"
 #include "support.h"
 
@@ -183,6 +186,30 @@ START_TEST(sites_that_move_all_the_time_do_not_stand_still)
 END_TEST
 
 /* A fork came while another thread moved a cell: the child must not wait for the end of it. */
+/* Where the tables are full, not even a tag is left of a stack: its block counts all the same. */
+START_TEST(what_comes_to_no_tag_counts)
+{
+    support_begin();
+    ck_assert(ht_aggregate_begin());
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    struct htl_figures before = ht_sums.total;
+    struct ht_capture *capture = &ht_captures[0];
+    ck_assert_uint_ne(capture->provisional, 0);
+    ht_count_shared(capture->provisional, HT_ALLOCATED_BYTES, 864);
+    capture->frames[0] = ht_frame_intern(0x700000);
+    *ht_intern_slot(&ht_frames, capture->frames[0]) |= HT_FRAME_DEAD;
+    capture->frame_count = 1;
+    capture->generation = ht_memo_generation + 1; /* void: it comes to the fallback */
+    capture->fallback = 0;
+    capture->state = HT_CAPTURE_READY;
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_uint_eq(ht_sums.total.allocated_bytes, before.allocated_bytes + 864);
+    ck_assert_uint_eq(ht_site_view(0)->now.allocated_blocks, 1);
+}
+END_TEST
+
 START_TEST(eviction_cut_short_by_a_fork)
 {
     pthread_t thread;
@@ -256,4 +283,4 @@ SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
 #if !HT_THREAD_SANITIZER
              states_are_recycled,
 #endif
-             eviction_cut_short_by_a_fork)
+             what_comes_to_no_tag_counts, eviction_cut_short_by_a_fork)
