@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../preload/raw_io.h"
 #include "support.h"
 
 /* Reads the settings with one variable set; what was said about it. */
@@ -20,6 +21,7 @@ static const char *read_with(const char *variable, const char *value)
     memset(&ht_settings, 0, sizeof ht_settings);
     ck_assert_int_eq(pipe2(ends, O_NONBLOCK), 0);
     dup2(ends[1], 2);
+    ht_log_begin(); /* as at the start of a process whose log this is */
     ht_settings_read();
     dup2(saved, 2);
     ssize_t n = read(ends[0], said, sizeof said - 1);
