@@ -109,8 +109,7 @@ void ht_rules_begin(const struct ht_settings *settings)
 /* ---- matching frames ----------------------------------------------------------------------------
  */
 
-/* The demangler of the program's own C++ runtime, once it is there. */
-static ht_demangler *find_demangler(const char *name)
+ht_demangler *ht_rules_demangler(const char *name)
 {
     if (!demangle && strncmp(name, "_Z", 2) == 0)
         *(void **)&demangle = dlsym(RTLD_DEFAULT, "__cxa_demangle");
@@ -135,7 +134,7 @@ static void describe(uint32_t frame, const struct ht_module *module, const char 
         .program_base = program ? program->base : NULL,
         .program_soname = program ? program->soname : "",
         .function = name,
-        .demangle = find_demangler(name),
+        .demangle = ht_rules_demangler(name),
     };
     info |= (uint64_t)ht_rules_first(rules, rule_count, false, &seen) << 16;
     info |= (uint64_t)ht_rules_first(rules, rule_count, true, &seen) << 28;

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "heaptally/tagging.h"
 #include "options.h"
 
 /* Takes the rules from the settings; the texts must live for ever. Once, at start. */
@@ -28,5 +29,9 @@ uint32_t ht_rules_tag(uint32_t stack);
 
 /* The tag whose instantiations the blocks of this stack count, or 0. */
 uint32_t ht_rules_construct(uint32_t stack);
+
+/* The demangler of the program's own C++ runtime, once it is there and `name` needs one; NULL else,
+ * or one that is not needed. The monitor, or who holds the gate. */
+ht_demangler *ht_rules_demangler(const char *name);
 
 #endif

@@ -121,7 +121,12 @@ class NoAlloc(harness.TallyTest):
         self.expect_region(regions, "struck", 50, 50 * 24)
 
     def test_operators_and_exceptions(self):
-        report = self.tallied([harness.program("no_alloc_cxx")])
+        result = self.tally([harness.program("no_alloc_cxx")])
+        report = self.report(self.only_snapshot())
+        line = next((l for l in result.own if " no_alloc cxx: " in l), "")
+        self.expect_that("C++ names in the log", line,
+                         " plan::Step<double>::operator() (no_alloc_cxx+0x" in line,
+                         "readable, without parameters")
         regions = {r["region"]: r for r in report["no_alloc"]}
         self.expect_region(regions, "cxx", 3, 8 + 80 + 48)
         thrown = regions.get("thrown", {"allocations": 0, "bytes": 0})

@@ -21,13 +21,26 @@ __attribute__((noinline)) static void thrower()
     }
 }
 
+namespace plan
+{
+template <typename State> struct Step {
+    void operator()(const State *) const;
+};
+
+template <typename State>
+__attribute__((noinline)) void Step<State>::operator()(const State *) const
+{
+    sink = ::operator new(8);
+    sink = ::operator new[](80);
+    sink = ::operator new(48, std::nothrow);
+}
+} // namespace plan
+
 int main()
 {
     HEAPTALLY_NO_ALLOC("cxx")
     {
-        sink = ::operator new(8);
-        sink = ::operator new[](80);
-        sink = ::operator new(48, std::nothrow);
+        plan::Step<double>()(nullptr);
     }
     try {
         thrower();
