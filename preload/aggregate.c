@@ -156,14 +156,20 @@ static void use_tag_sites(void)
     uint32_t tags = ht_tag_count();
     if (tags == seen)
         return;
-    seen = tags;
+    bool all = true;
     for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
-        struct ht_site_view *view = tag == 0 || ht_tag(tag) ? use_site(tag) : NULL;
-        if (!view)
+        if (tag != 0 && !ht_tag(tag))
             continue;
+        struct ht_site_view *view = use_site(tag);
+        if (!view) {
+            all = false;
+            continue;
+        }
         view->fallback = true;
         take_scope(view, tag, HT_STACK_TAG_ONLY);
     }
+    if (all)
+        seen = tags;
 }
 
 static void use_new_stack_sites(void)
@@ -606,14 +612,16 @@ static void add_forbidden(struct ht_tag_view *region, uint32_t site,
         region->forbidden_site = site;
 }
 
-/* An entry is ready before it is counted: none that is counted is missed. */
+/* An entry is ready before it is counted, and a thread may rest in between while others use the
+ * tag: then there are new sites. */
 static void list_tags(void)
 {
-    static uint32_t seen;
+    static uint32_t seen, sites_seen;
     uint32_t count = ht_tag_count();
-    if (count == seen)
+    if (count == seen && ht_sums.site_count == sites_seen)
         return;
     seen = count;
+    sites_seen = ht_sums.site_count;
     known_tag_count = 1;
     for (uint32_t tag = 1; tag < HT_TAGS; tag++)
         if (ht_tag(tag))

@@ -1,8 +1,8 @@
 /*
  * How a log line names a call site: "history_push (libplan.so+0x1f3c)", or "libplan.so+0x1f3c"
  * where the symbol table has no name. C++ names are readable where the program has the runtime that
- * reads them, and come without parameters. The frame is the innermost one that is neither runtime nor
- * middleware. File and line are the report's to find.
+ * reads them, and come without parameters. The frame is the innermost one that is neither runtime
+ * nor middleware. File and line are the report's to find.
  *
  * Streams a symbol table: for alerts, not for every tick. Threads: the monitor, or who holds the
  * gate.

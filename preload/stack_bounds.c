@@ -72,7 +72,11 @@ static unsigned take_line(const char *line)
 void ht_stack_bounds_learn(uint64_t now_ns)
 {
     static uint64_t last;
-    unsigned unknown = now_ns - last < LEARN_EVERY ? 0 : count_unknown();
+    /* Who asks in between, and is missed, asks again with each walk. */
+    if (!__atomic_load_n(&ht_bounds_wanted, __ATOMIC_RELAXED) || now_ns - last < LEARN_EVERY)
+        return;
+    __atomic_store_n(&ht_bounds_wanted, 0, __ATOMIC_SEQ_CST);
+    unsigned unknown = count_unknown();
     if (!unknown)
         return;
     last = now_ns;
@@ -94,4 +98,6 @@ void ht_stack_bounds_learn(uint64_t now_ns)
     }
     if (fd >= 0)
         close(fd);
+    if (unknown > 0) /* tried again, a few times */
+        __atomic_store_n(&ht_bounds_wanted, 1, __ATOMIC_RELAXED);
 }

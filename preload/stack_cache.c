@@ -73,8 +73,7 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
     if (record->key & HT_MEMO_CARE) {
         if (is_own_stack(thread, ht_entry_sp(entry)))
             return HT_NO_SITE;
-        thread->wants_bounds =
-            true; /* the record may be of the thread that had this state before */
+        ht_thread_want_bounds(thread); /* the record may be of an earlier owner of this state */
     }
     return words_equal_in_order(entry, record) ? record->site : HT_NO_SITE;
 }
@@ -110,7 +109,7 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
         .fits = true,
     };
     if (!known)
-        thread->wants_bounds = true; /* for the quick way, once they are there */
+        ht_thread_want_bounds(thread); /* for the quick way, once they are there */
 }
 
 /* Far below 2^31, so that two of them are no word with bit 63 set. */
@@ -231,7 +230,9 @@ static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t o
                sizeof group->distances);
     }
     uint32_t *slot = ht_memo_slot(thread, memo->entry, ht_memo_salt(tag));
-    __atomic_store_n(slot, (uint32_t)((char *)record - (char *)thread), __ATOMIC_RELAXED);
+    /* In this order for the processor, too: whoever empties the index raises the generation first.
+     */
+    __atomic_store_n(slot, (uint32_t)((char *)record - (char *)thread), __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&ht_memo_generation, __ATOMIC_SEQ_CST) != memo->generation)
         __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
 }
@@ -269,7 +270,7 @@ static uint32_t capture(const struct memo *memo, const uint32_t *frames, unsigne
     slot->tag = tag;
     slot->fallback = fallback;
     if (by_page)
-        thread->wants_bounds = true;
+        ht_thread_want_bounds(thread);
     uint32_t provisional = slot->provisional;
     if (provisional)
         ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] =

@@ -23,6 +23,7 @@ static struct ht_thread *without_state(enum ht_busy busy)
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) = &ht_unborn;
 struct ht_thread *ht_threads;
+uint32_t ht_bounds_wanted;
 
 /* The first threads of a process are its main loops: they get room for many stacks. The others
  * stay, with everything, within one 48 KB block. */

@@ -115,6 +115,17 @@ static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
 extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
 extern struct ht_thread ht_unborn;
 
+/* 1 where some thread has asked for its bounds: else nobody need go and look. */
+extern uint32_t ht_bounds_wanted HT_HIDDEN;
+
+/* Asks for the bounds of the calling thread's stack. */
+static inline void ht_thread_want_bounds(struct ht_thread *thread)
+{
+    thread->wants_bounds = true;
+    if (!__atomic_load_n(&ht_bounds_wanted, __ATOMIC_RELAXED))
+        __atomic_store_n(&ht_bounds_wanted, 1, __ATOMIC_RELEASE);
+}
+
 /* All states ever made: follow `next`. The list only grows, at its head. */
 extern struct ht_thread *ht_threads;
 

@@ -31,10 +31,11 @@ const struct ht_top_site *ht_top_site(uint32_t i)
     return places && places[i].site ? &places[i] : NULL;
 }
 
+/* Site 0 stands for all of which nothing is known: it is nobody's leak, and 0 is a free place. */
 static bool may_be_top(uint32_t site)
 {
     const struct ht_site_view *view = ht_site_view(site);
-    return view->canonical == site && !ht_site_is_provisional(site) && view->tag != 0;
+    return site != 0 && view->canonical == site && !ht_site_is_provisional(site) && view->tag != 0;
 }
 
 /* ---- feeding ------------------------------------------------------------------------------------

@@ -296,6 +296,9 @@ class Alerts(harness.TallyTest):
             [PHASES, "+1000", "say", "+2000", "say", "-", "say", "+3000", "say", ticks(5)],
             cwd=self.dir, env=self.environment({"DORMANT": "1"}), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.await_that(lambda: str(process.pid) in harness.run(
+            [harness.COMMAND, "list"], self.dir,
+            self.environment() | {"LD_PRELOAD": ""}).out, "the monitor")
         for command in ("start", "stop", "start", None):
             self.assertEqual(process.stdout.readline(), "here\n")
             if command:
