@@ -327,7 +327,8 @@ void ht_conditions_tick(const struct ht_moment *moment)
                  NULL);
     check_growth(HEAPTALLY_ALERT_HEAP_GROWTH, HT_SUBJECT_HEAP, &of_heap, of_process, true, moment,
                  NULL);
-    for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++) {
+        uint32_t tag = ht_sums.tags[i];
         if (!ht_tag_view(tag)->used)
             continue;
         check_growth(HEAPTALLY_ALERT_TAG_GROWTH, tag, &of_tag[tag], ht_threshold(tag), true, moment,

@@ -204,9 +204,9 @@ void ht_detect_tick(const struct ht_moment *moment)
     last = *moment;
     feed_window(moment);
     feed_process(moment);
-    for (uint32_t tag = 1; tag < HT_TAGS; tag++)
-        if (ht_tag_view(tag)->used)
-            feed_tag(tag, moment);
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++)
+        if (ht_tag_view(ht_sums.tags[i])->used)
+            feed_tag(ht_sums.tags[i], moment);
 }
 
 void ht_detect_note_resident(const struct ht_moment *moment)

@@ -154,7 +154,8 @@ static uint64_t at_the_earliest(uint64_t planned, uint64_t cpu_began, uint64_t r
 /* Tells of the regions in which something was allocated that promised nothing would be. */
 static void check_promises(const struct ht_moment *moment)
 {
-    for (uint32_t region = 1; region < HT_TAGS; region++) {
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++) {
+        uint32_t region = ht_sums.tags[i];
         const struct ht_tag_view *view = ht_tag_view(region);
         if (view->forbidden_blocks > 0)
             ht_conditions_no_alloc(region, view->forbidden_blocks, view->forbidden_bytes,

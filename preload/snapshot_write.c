@@ -310,7 +310,8 @@ static void put_site(uint32_t site)
 /* What regions without allocations came to, where that is new. */
 static void put_regions(void)
 {
-    for (uint32_t region = 1; region < HT_TAGS; region++) {
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++) {
+        uint32_t region = ht_sums.tags[i];
         struct ht_tag_view *view = ht_tag_view(region);
         const struct ht_tag_entry *entry = ht_tag(region);
         if (!entry || view->forbidden_blocks == view->written_forbidden_blocks)
@@ -502,9 +503,11 @@ static void put_tick(bool all, uint32_t flags)
         .site_size = sizeof(struct htl_site_figures),
     };
     static uint32_t tags[HT_TAGS];
-    for (uint32_t tag = 1; tag < HT_TAGS; tag++)
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++) {
+        uint32_t tag = ht_sums.tags[i];
         if (ht_tag_view(tag)->used && (all || tag_changed(tag)))
             tags[tick.tag_count++] = tag;
+    }
     put_regions();
     choose_sites(all, &tick);
     tick.site_count = chosen_count;

@@ -238,7 +238,8 @@ void ht_surface_leaks(double mb_per_1000, struct heaptally_leaks *leaks)
     memset(leaks, 0, sizeof *leaks);
     leaks->size = sizeof *leaks;
     leaks->total_growth_mb = ht_detect_growth(HTL_HISTORY_PROCESS) / MB_BYTES;
-    for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++) {
+        uint32_t tag = ht_sums.tags[i];
         if (!ht_tag_view(tag)->used)
             continue;
         double each = ht_conditions_mb_per_1000(tag);
