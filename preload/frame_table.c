@@ -17,6 +17,7 @@ struct ht_intern ht_stacks = {
 };
 
 uint16_t ht_frame_unloads[HT_FRAME_PAGES];
+struct ht_frame_span ht_frames_doubted = {.low = UINTPTR_MAX};
 
 _Static_assert((uint64_t)HT_FRAME_IN_DOUBT << HT_ADDRESS_BITS == HT_FRAME_DEAD, "see ht_frame_key");
 
@@ -26,20 +27,19 @@ static void set_page(uint16_t *page, unsigned unloads, unsigned doubt)
     __atomic_store_n(page, (uint16_t)word, __ATOMIC_RELAXED);
 }
 
-/* For each page of [start, end): `unloaded` more unloads, and `doubt` beside what was there. */
-static void mark_pages(uintptr_t start, uintptr_t end, unsigned unloaded, unsigned doubt)
+void ht_frames_doubt(uintptr_t start, uintptr_t end)
 {
+    if (start < ht_frames_doubted.low)
+        __atomic_store_n(&ht_frames_doubted.low, start, __ATOMIC_RELAXED);
+    if (end > ht_frames_doubted.high)
+        __atomic_store_n(&ht_frames_doubted.high, end, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
     for (uintptr_t page = start >> 12, last = (end - 1) >> 12; page <= last; page++) {
         uint16_t *word = &ht_frame_unloads[page & (HT_FRAME_PAGES - 1)];
-        set_page(word, *word + unloaded, (*word & HT_FRAME_IN_DOUBT) | doubt);
+        set_page(word, *word, HT_FRAME_IN_DOUBT);
         if (page - (start >> 12) == HT_FRAME_PAGES - 1)
             break; /* all of them */
     }
-}
-
-void ht_frames_doubt(uintptr_t start, uintptr_t end)
-{
-    mark_pages(start, end, 0, HT_FRAME_IN_DOUBT);
 }
 
 void ht_frames_trust(void)
@@ -47,11 +47,26 @@ void ht_frames_trust(void)
     for (unsigned i = 0; i < HT_FRAME_PAGES; i++)
         if (ht_frame_unloads[i] & HT_FRAME_IN_DOUBT)
             set_page(&ht_frame_unloads[i], ht_frame_unloads[i], 0);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    __atomic_store_n(&ht_frames_doubted.low, UINTPTR_MAX, __ATOMIC_RELAXED);
+    __atomic_store_n(&ht_frames_doubted.high, 0, __ATOMIC_RELAXED);
+}
+
+/* Counts an unload of the page of a return address, once among those of which `counted` has a bit
+ * for each page: what is made there from now on is new. */
+static void count_unload(uintptr_t pc, uint64_t *counted)
+{
+    unsigned page = (pc - 1) >> 12 & (HT_FRAME_PAGES - 1);
+    uint64_t bit = UINT64_C(1) << page % 64;
+    if (!(counted[page / 64] & bit))
+        set_page(&ht_frame_unloads[page], ht_frame_unloads[page] + 1u,
+                 ht_frame_unloads[page] & HT_FRAME_IN_DOUBT);
+    counted[page / 64] |= bit;
 }
 
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
 {
-    mark_pages(start, end, 1, 0); /* what is made there from now on is new */
+    uint64_t counted[HT_FRAME_PAGES / 64] = {0};
     for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
@@ -61,6 +76,7 @@ void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
             /* A return address may be the byte after the last of its module. */
             if ((key & HT_FRAME_DEAD) || pc <= start || pc > end)
                 continue;
+            count_unload(pc, counted);
             ht_frame_info_set_module(slot + 2, module);
             __atomic_store_n(slot, key | HT_FRAME_DEAD, __ATOMIC_RELEASE);
         }

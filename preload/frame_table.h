@@ -7,7 +7,7 @@
  * key is marked so that it is never found again, and another library at the same addresses gets
  * frames of its own. A frame that died keeps its id, module and offset for the reports.
  *
- * The key of a frame is its return address and, above it, how often its page was unloaded: what
+ * The key of a frame is its return address and, above it, how often frames died on its page: what
  * comes and goes at one address for ever would else fill the few places where one key may stand.
  * While a dlclose is under way somewhere, the pages that it may take away are *in doubt*: whether
  * they still hold what they held, or another thread's library already, is known once it is over.
@@ -43,22 +43,40 @@ enum ht_stack_root {
 
 #define HT_ADDRESS_LIMIT (UINT64_C(1) << HT_ADDRESS_BITS)
 
-/* Pages that are this many apart count together, which is harmless. */
+/* Pages that are this many apart count together. A library may be larger than that: so only pages
+ * on which frames die count an unload, or it would renew every frame of the program each time. */
 #define HT_FRAME_PAGES 8192u
 
 extern struct ht_intern ht_frames; /* key: see ht_frame_key; then rule, ht_frame_info */
 extern struct ht_intern ht_stacks; /* key: outer node << 32 | frame */
 
-/* How often a page was unloaded; modulo 2^15, which dead frames make harmless as well. The topmost
- * bit says that it is in doubt. Written under the module map's lock. */
+/* How often frames died on a page; modulo 2^15, which dead frames make harmless as well. The
+ * topmost bit says that it is in doubt. Written under the module map's lock. */
 #define HT_FRAME_IN_DOUBT 0x8000u
 extern uint16_t ht_frame_unloads[HT_FRAME_PAGES] HT_HIDDEN;
+
+/* What is in doubt lies in [low, high); nothing outside of it, whatever its page says. Grows before
+ * the pages are marked, and is empty again after they are not. */
+struct ht_frame_span {
+    uintptr_t low, high;
+};
+extern struct ht_frame_span ht_frames_doubted HT_HIDDEN;
+
+/* Whether an address whose page is marked may really be meant. */
+static inline bool ht_frame_span_has(uintptr_t address)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the span is no older than the mark */
+    return address >= __atomic_load_n(&ht_frames_doubted.low, __ATOMIC_RELAXED) &&
+           address < __atomic_load_n(&ht_frames_doubted.high, __ATOMIC_RELAXED);
+}
 
 /* With HT_FRAME_DEAD, which is the same bit, where the page is in doubt. */
 static inline uint64_t ht_frame_key(uintptr_t pc)
 {
     uint64_t unloads =
         __atomic_load_n(&ht_frame_unloads[(pc - 1) >> 12 & (HT_FRAME_PAGES - 1)], __ATOMIC_RELAXED);
+    if (__builtin_expect(unloads & HT_FRAME_IN_DOUBT, 0) && !ht_frame_span_has(pc - 1))
+        unloads &= ~(uint64_t)HT_FRAME_IN_DOUBT;
     return unloads << HT_ADDRESS_BITS | pc;
 }
 

@@ -19,6 +19,8 @@
 #define MAX_MODULES 4096
 #define MAX_SKIPS   64
 
+#define MAX_READINGS 8u /* of the list, where others overtake each; the next is taken as it is */
+
 static struct ht_module *modules[MAX_MODULES];
 static _Atomic uint32_t module_count;
 static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER; /* before `lock` */
@@ -349,16 +351,20 @@ static void update(const struct listing *listing)
     last_subs = listing->subs;
 }
 
-/* The loader's counts only rise. */
+/* What was loaded is counted on and on. What was unloaded is the difference to what is there, in
+ * which a namespace's own copy of the loader is counted without ever having been loaded: it falls,
+ * even beneath 0, with each namespace that comes, and rises otherwise. */
 static bool is_older_than_map(const struct listing *listing)
 {
-    return listing->adds < last_adds || listing->subs < last_subs;
+    int64_t adds = (int64_t)(listing->adds - last_adds);
+    int64_t subs = (int64_t)(listing->subs - last_subs);
+    return adds < 0 || (adds == 0 && subs < 0);
 }
 
 enum outcome { UP_TO_DATE, OLD_NEWS, NO_MEMORY };
 
-/* One reading of the list. `held`: the caller holds the modules. */
-static enum outcome refresh_once(bool force, bool held)
+/* One reading of the list. `at_last`: taken as it is, however old it seems. */
+static enum outcome refresh_once(bool force, bool at_last)
 {
     struct listing listing = {.force = force};
     enum outcome outcome = UP_TO_DATE;
@@ -367,40 +373,31 @@ static enum outcome refresh_once(bool force, bool held)
         outcome = NO_MEMORY;
     } else if (!listing.unchanged && listing.count > 0) {
         find_what_stays(&listing);
-        if (!held)
-            ht_modules_hold();
-        pthread_mutex_lock(&lock);
-        if (is_older_than_map(&listing))
+        ht_modules_lock();
+        if (!at_last && is_older_than_map(&listing))
             outcome = OLD_NEWS;
         else
             update(&listing);
-        pthread_mutex_unlock(&lock);
-        if (!held)
-            ht_modules_release();
+        ht_modules_unlock();
     }
     ht_heap_free(listing.seen);
     return outcome;
 }
 
 /* False where there was no memory for it: the map is what it was. */
-static bool refresh(bool force, bool held)
+static bool refresh(bool force)
 {
     int saved = errno;
-    enum outcome outcome;
-    while ((outcome = refresh_once(force, held)) == OLD_NEWS)
-        force = true;
+    enum outcome outcome = refresh_once(force, false);
+    for (unsigned tries = 1; outcome == OLD_NEWS; tries++)
+        outcome = refresh_once(true, tries == MAX_READINGS);
     errno = saved;
     return outcome == UP_TO_DATE;
 }
 
 void ht_modules_refresh(bool force)
 {
-    refresh(force, false);
-}
-
-void ht_modules_refresh_held(void)
-{
-    refresh(true, true);
+    refresh(force);
 }
 
 /* ---- unloading ----------------------------------------------------------------------------------
@@ -408,7 +405,7 @@ void ht_modules_refresh_held(void)
 
 void ht_modules_unload_begins(void)
 {
-    refresh(true, false); /* what goes away can be named afterwards */
+    refresh(true); /* what goes away can be named afterwards */
     bool any = false;
     pthread_mutex_lock(&lock);
     unloads_under_way++;
@@ -428,7 +425,7 @@ void ht_modules_unload_begins(void)
 /* Where the map could not be brought up to date, the doubt stays. */
 void ht_modules_unload_ended(void)
 {
-    bool known = refresh(true, false);
+    bool known = refresh(true);
     pthread_mutex_lock(&lock);
     if (known && --unloads_under_way == 0)
         ht_frames_trust();

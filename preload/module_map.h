@@ -7,7 +7,8 @@
  * stays, closed, for the reports.
  *
  * One mutex guards the map; it is a leaf: nothing that takes the loader's lock is called while it
- * is held. A list that is older than what the map knows already is thrown away and read again.
+ * is held. A list that is older than what the map knows already is thrown away and read again, a
+ * few times.
  *
  * Between the moment at which the loader unmaps a module and the one at which the map gets to know
  * of it, another thread may load something else to its address and allocate there. So from before a
@@ -60,13 +61,11 @@ struct ht_module *ht_module(uint32_t id);
  * From here to the release no other thread closes modules: frames that are made in between are
  * still there, with all that is known of them, to die with their module. Waits for a thread that is
  * just closing some; held while one stack is walked, or new frames get their modules. Never while
- * holding it: ht_modules_refresh, a fork.
+ * holding it: ht_modules_refresh, a fork, and nothing else that takes the loader's lock: a program
+ * may call dlclose where it holds that.
  */
 void ht_modules_hold(void);
 void ht_modules_release(void);
-
-/* ht_modules_refresh for the one that holds the modules; may close some. */
-void ht_modules_refresh_held(void);
 
 /* Around a fork: nobody is inside the map. */
 void ht_modules_lock(void);

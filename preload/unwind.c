@@ -44,7 +44,8 @@ static void ignore_fp(void *context)
     (void)context;
 }
 
-/* Finds and publishes the rule of a frame; what is known already stays. */
+/* Finds and publishes the rule of a frame; what is known already stays. The modules are held, but
+ * not all the time: where one is missing, some may close, and the frame die. */
 static uint64_t rule_of(uint32_t frame)
 {
     uint64_t *slot = ht_frame_rule(frame), known = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
@@ -53,7 +54,9 @@ static uint64_t rule_of(uint32_t frame)
     uintptr_t pc = ht_frame_pc(frame);
     struct ht_module *module = ht_module_of(pc);
     if (!module) {
-        ht_modules_refresh_held();
+        ht_modules_release();
+        ht_modules_refresh(true);
+        ht_modules_hold();
         module = ht_module_of(pc);
     }
     struct unwind_rule rule;
