@@ -68,6 +68,8 @@ static void in_child(void)
     process = getpid();
     if (mark)
         *mark = 1;
+    if (safe)
+        ht_modules_after_fork();
     if (safe && ht_thread_after_fork() && !ht_self->busy)
         ht_capture_after_fork();
     ht_lifecycle_after_fork(safe);

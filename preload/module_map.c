@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -12,12 +13,15 @@
 #include "frame_info.h"
 #include "heaptally/snapshot_format.h"
 #include "heaptally/tagging.h"
+#include "heaptally/units.h"
 #include "internal_heap.h"
 #include "stack_cache.h"
 #include "tag.h"
 
 #define MAX_MODULES 4096
 #define MAX_SKIPS   64
+#define MAX_OPEN    8 /* nested calls of dlclose that are told apart */
+#define PERIOD      (10 * HT_SECOND)
 
 #define MAX_READINGS 8u /* of the list, where others overtake each; the next is taken as it is */
 
@@ -27,7 +31,15 @@ static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER; /* before `lock` */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t close_count;                    /* raised whenever modules were found gone; lock */
 static unsigned long long last_adds, last_subs; /* of the list that the map agrees with; lock */
-static unsigned unloads_under_way;              /* calls of dlclose; lock */
+
+/* Calls of dlclose, by whether the period that they began in is odd. They last from one to two
+ * periods at most: what takes longer never comes back, as far as anybody knows. With the lock, as
+ * all of these. */
+static unsigned under_way[2];
+static uint32_t period;
+static uint64_t period_began;
+static uint64_t begun; /* how many calls there were */
+static bool unsettled; /* some are over, and what they took away was not looked at */
 
 static struct {
     const char *glob;
@@ -403,12 +415,66 @@ void ht_modules_refresh(bool force)
 /* ---- unloading ----------------------------------------------------------------------------------
  */
 
-void ht_modules_unload_begins(void)
+/* The calls of dlclose that this thread is inside of, outermost first: the frames they were made
+ * in, and when. Those that are nested deeper are covered by these. */
+static __thread struct {
+    uintptr_t frames[MAX_OPEN];
+    uint32_t periods[MAX_OPEN];
+    unsigned depth;
+} own __attribute__((tls_model("initial-exec")));
+
+static bool any_under_way(void)
+{
+    return under_way[0] + under_way[1] > 0;
+}
+
+/* Notes a call of this thread. The caller holds the lock, also below. */
+static void enter(uintptr_t frame)
+{
+    begun++;
+    if (own.depth == MAX_OPEN)
+        return;
+    own.frames[own.depth] = frame;
+    own.periods[own.depth++] = period;
+    under_way[period & 1]++;
+}
+
+/* Forgets all calls of this thread but for the outermost `depth`. */
+static void leave_to(unsigned depth)
+{
+    while (own.depth > depth) {
+        uint32_t began = own.periods[--own.depth];
+        if (period - began < 2) /* else it was given up already */
+            under_way[began & 1]--;
+    }
+}
+
+/* Forgets the calls that this thread has left by a jump: a call that it makes from `frame` is
+ * nested in those only whose frames lie above. */
+static void leave_abandoned(uintptr_t frame)
+{
+    unsigned depth = own.depth;
+    while (depth > 0 && own.frames[depth - 1] <= frame)
+        depth--;
+    leave_to(depth);
+}
+
+static void leave(uintptr_t frame)
+{
+    unsigned depth = own.depth;
+    while (depth > 0 && own.frames[depth - 1] != frame)
+        depth--;
+    if (depth > 0)
+        leave_to(depth - 1);
+}
+
+void ht_modules_unload_begins(uintptr_t frame)
 {
     refresh(true); /* what goes away can be named afterwards */
     bool any = false;
     pthread_mutex_lock(&lock);
-    unloads_under_way++;
+    leave_abandoned(frame);
+    enter(frame);
     for (uint32_t i = 0; i < module_count; i++) {
         const struct ht_module *module = modules[i];
         if (module->stays || (module->flags & HTL_MODULE_CLOSED))
@@ -422,12 +488,66 @@ void ht_modules_unload_begins(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* Where the map could not be brought up to date, the doubt stays. */
-void ht_modules_unload_ended(void)
+void ht_modules_unload_ended(uintptr_t frame)
 {
     bool known = refresh(true);
     pthread_mutex_lock(&lock);
-    if (known && --unloads_under_way == 0)
+    unsettled |= !known;
+    leave(frame);
+    if (!any_under_way() && !unsettled)
         ht_frames_trust();
+    pthread_mutex_unlock(&lock);
+}
+
+void ht_modules_thread_ends(void)
+{
+    sigset_t all, before;
+    if (own.depth == 0)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&lock);
+    leave_to(0);
+    unsettled = true;
+    pthread_mutex_unlock(&lock);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void ht_modules_after_fork(void)
+{
+    pthread_mutex_lock(&lock);
+    unsettled |= any_under_way();
+    under_way[0] = under_way[1] = 0;
+    for (unsigned i = 0; i < own.depth; i++)
+        if (period - own.periods[i] < 2)
+            under_way[own.periods[i] & 1]++;
+    pthread_mutex_unlock(&lock);
+}
+
+/* Begins a period where it is time to; what has lasted since before the last is given up. */
+static void turn_period(uint64_t now)
+{
+    if (now - period_began < PERIOD)
+        return;
+    period++;
+    period_began = now;
+    unsettled |= under_way[period & 1] > 0;
+    under_way[period & 1] = 0;
+}
+
+void ht_modules_settle(uint64_t now)
+{
+    pthread_mutex_lock(&lock);
+    turn_period(now);
+    bool wanted = unsettled && !any_under_way();
+    uint64_t as_of = begun;
+    pthread_mutex_unlock(&lock);
+    if (!wanted || !refresh(true))
+        return;
+    pthread_mutex_lock(&lock);
+    if (begun == as_of) {
+        unsettled = false;
+        ht_frames_trust();
+    }
     pthread_mutex_unlock(&lock);
 }

@@ -15,6 +15,14 @@
  * dlclose to after it, whatever it may take away is in doubt (frame_table.h), and what was
  * remembered before is void: what is allocated there meanwhile is counted by tag alone. Nothing
  * takes away the program and the libraries that it started with.
+ *
+ * Not every dlclose comes to an end that is seen: a destructor may leave it by a jump, end its
+ * thread, or never return, and a fork's child has only one of the threads. A jump shows at the
+ * thread's next dlclose, which is no deeper in the stack; the end of the thread and the fork are
+ * told. What is left is given up after 10 to 20 seconds. Where the doubt does not end with a
+ * dlclose, the monitor reads the list once more before it trusts. One risk is taken there: a call
+ * that comes back after it was given up, or that a fiber made beside another's on one thread, may
+ * have unmapped something that is not known to be gone until the call has returned.
  */
 #ifndef HEAPTALLY_MODULE_MAP_H
 #define HEAPTALLY_MODULE_MAP_H
@@ -47,9 +55,20 @@ void ht_modules_skip(const char *glob, size_t length);
  * lock; allocates from the internal heap only (the caller is HT_INTERNAL). */
 void ht_modules_refresh(bool force);
 
-/* Around the loader's dlclose, on the thread that calls it; may be nested. Forced refreshes. */
-void ht_modules_unload_begins(void);
-void ht_modules_unload_ended(void);
+/* Around the loader's dlclose, on the thread that calls it, with signals blocked; may be nested.
+ * Forced refreshes. `frame`: of the function that calls the loader's. */
+void ht_modules_unload_begins(uintptr_t frame);
+void ht_modules_unload_ended(uintptr_t frame);
+
+/* The calling thread ends, perhaps inside a dlclose. */
+void ht_modules_thread_ends(void);
+
+/* In the child of a fork, after ht_modules_unlock: what other threads had begun is over. */
+void ht_modules_after_fork(void);
+
+/* Takes away doubt that no end of a dlclose will. The monitor, every now and then; may refresh.
+ * `now`: CLOCK_MONOTONIC, nanoseconds. */
+void ht_modules_settle(uint64_t now);
 
 /* The module that holds the call that returns to `pc`, or NULL. Entries live for ever. */
 struct ht_module *ht_module_of(uintptr_t pc);

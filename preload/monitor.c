@@ -21,6 +21,7 @@
 #include "detect.h"
 #include "heaptally/units.h"
 #include "lifecycle.h"
+#include "module_map.h"
 #include "moment.h"
 #include "options.h"
 #include "prometheus.h"
@@ -193,6 +194,7 @@ static void work(uint64_t now)
     uint64_t began = ht_thread_cpu_ns();
     unsigned new_stacks = ht_aggregate_discover();
     ht_stack_bounds_learn(now);
+    ht_modules_settle(now);
     plan_poll(now, new_stacks);
     due.poll = at_the_earliest(due.poll, began, new_stacks ? REST_LEARNING : REST_STEADY);
     if (counting && (now >= due.tick || now >= due.look))

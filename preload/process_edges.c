@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,13 +22,13 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* With signals blocked: a handler that allocates or forks must not find the map's lock held. */
-static void tell_module_map(void (*what)(void))
+static void tell_module_map(void (*what)(uintptr_t), uintptr_t frame)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     struct ht_thread *previous = ht_internal_begin();
-    what();
+    what(frame);
     ht_internal_end(previous);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -42,9 +43,10 @@ EXPORT int dlclose(void *handle)
     if (ht_self->busy == HT_INTERNAL || !ht_boot() || ht_fork_happened() ||
         ht_is_dormant()) /* while it is only stopped, frames die all the same */
         return real(handle);
-    tell_module_map(ht_modules_unload_begins);
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    tell_module_map(ht_modules_unload_begins, frame);
     int result = real(handle);
-    tell_module_map(ht_modules_unload_ended);
+    tell_module_map(ht_modules_unload_ended, frame);
     return result;
 }
 

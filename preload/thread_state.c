@@ -9,6 +9,7 @@
 
 #include "counters.h"
 #include "internal_heap.h"
+#include "module_map.h"
 
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
  * than that is there. */
@@ -57,6 +58,7 @@ static void farewell(void *argument)
     if (++thread->farewells < 4 && pthread_setspecific(farewell_key, thread) == 0)
         return;
     ht_self = without_state(HT_ENDED);
+    ht_modules_thread_ends();
     if (thread->tid == getpid())
         ht_main_thread_ended = true;
     tidy(thread);
