@@ -259,8 +259,8 @@ static int set_aside(int fd, const char *path, const struct stat *status)
 {
     char old[PATH_ROOM];
     struct stat there;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return 0; /* where there are no locks, nobody is waited for */
     if (lstat(path, &there) != 0 || there.st_dev != status->st_dev ||
         there.st_ino != status->st_ino)
         return 0;

@@ -139,9 +139,13 @@ static int use_directory(const char *directory)
     return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : -errno;
 }
 
-/* Whether somebody listens where our address is. */
+/* Whether our address is not to be had: somebody listens there, or it is a file of another kind,
+ * to which connecting is refused as well. */
 static bool is_taken(void)
 {
+    struct stat status;
+    if (lstat(control.address.sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
+        return true;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return true;

@@ -10,37 +10,53 @@
 
 static uint64_t differ_since; /* 0: they do not */
 
-/* The line of `status` that begins with `key`, its length too; NULL where there is none. */
-static const char *line_of(const char *status, const char *key, size_t *length)
+/* A line of a `status`. */
+struct line {
+    const char *at; /* NULL: there is none */
+    size_t length;
+    bool cut; /* its end did not fit into the buffer */
+};
+
+/* The line that begins with `key`, which begins with the newline before it. */
+static struct line line_of(const char *status, const char *key)
 {
-    const char *line = strstr(status, key);
-    if (line)
-        *length = strcspn(line + 1, "\n"); /* the key begins with the newline before */
-    return line;
+    const char *before = strstr(status, key);
+    if (!before)
+        return (struct line){.at = NULL};
+    size_t length = strcspn(before + 1, "\n");
+    return (struct line){before + 1, length, before[1 + length] == '\0'};
 }
 
-static bool same_line(const char *a, const char *b, const char *key)
+/* What precedes a line differs in length, and so does what is left of two that were cut. */
+static bool same_line(const char *status_a, const char *status_b, const char *key)
 {
-    size_t length_a, length_b;
-    const char *line_a = line_of(a, key, &length_a), *line_b = line_of(b, key, &length_b);
-    if (!line_a || !line_b)
+    struct line a = line_of(status_a, key), b = line_of(status_b, key);
+    if (!a.at || !b.at)
         return true;
-    return length_a == length_b && memcmp(line_a, line_b, length_a + 1) == 0;
+    struct line shorter = a.length < b.length ? a : b;
+    if (a.length != b.length && !shorter.cut)
+        return false;
+    return memcmp(a.at, b.at, shorter.length) == 0;
+}
+
+bool ht_credentials_alike(const char *status_a, const char *status_b)
+{
+    static const char *const keys[] = {"\nUid:", "\nGid:", "\nGroups:"};
+    for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!same_line(status_a, status_b, keys[i]))
+            return false;
+    return true;
 }
 
 static bool same(void)
 {
-    static const char *const keys[] = {"\nUid:", "\nGid:", "\nGroups:"};
     char main_thread[TEXT_BYTES], this_thread[TEXT_BYTES];
     if (ht_read_file("/proc/self/status", main_thread, sizeof main_thread) <= 0 ||
         ht_read_file("/proc/thread-self/status", this_thread, sizeof this_thread) <= 0)
         return true;
     if (strstr(main_thread, "\nState:\tZ")) /* it has ended, and changes no more with the others */
         return true;
-    for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (!same_line(main_thread, this_thread, keys[i]))
-            return false;
-    return true;
+    return ht_credentials_alike(main_thread, this_thread);
 }
 
 enum ht_credentials ht_credentials_look(uint64_t now)

@@ -24,6 +24,10 @@ enum ht_credentials { HT_CREDENTIALS_SAME, HT_CREDENTIALS_CHANGING, HT_CREDENTIA
 /* Compares; `now` in ns, CLOCK_MONOTONIC. Reads two small files of /proc. */
 enum ht_credentials ht_credentials_look(uint64_t now);
 
+/* Whether two texts of /proc/TASK/status, which may be cut at their ends, name the same users and
+ * groups, as far as both go. */
+bool ht_credentials_alike(const char *status_a, const char *status_b);
+
 /* In the child of a fork: what was seen in the parent does not count. */
 void ht_credentials_forget(void);
 

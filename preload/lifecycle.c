@@ -180,7 +180,8 @@ void ht_watch_give_up(const char *why)
 
 static void finish(void)
 {
-    if (ht_fork_happened())
+    if (ht_fork_happened() ||
+        ht_in_copied_process()) /* after vfork, our variables are the parent's */
         return;
     /* It has lived for a tick without allocating since: it is watched all the same. */
     if ((ht_slow & HT_SLOW_PROBATION) && !(ht_slow & HT_SLOW_DORMANT) &&

@@ -2,6 +2,7 @@
 """Processes with children: who writes a file, what stands in it, and that nothing hangs."""
 
 import os
+import signal
 import time
 
 import harness
@@ -47,6 +48,13 @@ class Forks(harness.TallyTest):
 
     def test_vfork(self):
         self.only_the_parent("vfork")
+
+    def test_vfork_and_exit(self):
+        """What the child of a vfork runs at its end, in the parent's memory, ends no watch."""
+        self.family("vexit", -signal.SIGKILL)
+        report = self.report(self.only_snapshot())
+        self.expect("vexit: parent's live bytes", controller(report, "kept")["live_bytes"], 150000)
+        self.expect("vexit: complete", report["process"]["complete"], False)
 
     def test_daemon(self):
         """The first process ends, the daemon goes on in another directory: files stay here."""

@@ -243,6 +243,15 @@ class Surroundings(harness.TallyTest):
         self.expect(f"{name}: lines of ours but the first", result.own[1:], [])
         self.kept(name, self.only_snapshot(), {150000})
 
+    def test_user_in_many_groups(self):
+        """Whose groups do not fit into what is read of them is no other user."""
+        harness.need_root(self)
+        name = "300 groups"
+        result = self.tally([harness.program("drop_privileges"), "groups", harness.NOBODY, 2500])
+        self.unharmed(name, result, "")
+        self.expect(f"{name}: lines of ours but the first", result.own[1:], [])
+        self.kept(name, self.only_snapshot(), {150000})
+
     def listing(self):
         return sorted(os.path.join(where, n) for where, _, names in os.walk(self.dir)
                       for n in names)

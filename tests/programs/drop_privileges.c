@@ -1,10 +1,11 @@
 /*
- * drop_privileges libc|raw|often UID [MS]: starts as root and goes on as UID, for MS milliseconds
- * (150). By libc all threads change; by the raw system call only the calling thread does; often: by
- * libc, back and forth all the time.
+ * drop_privileges libc|raw|often|groups UID [MS]: starts as root and goes on as UID, for MS
+ * milliseconds (150). By libc all threads change; by the raw system call only the calling thread
+ * does; often: by libc, back and forth all the time; groups: by libc, and into 300 groups.
  */
 #include "program.h"
 
+#include <grp.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
 
@@ -19,6 +20,14 @@ static void change_often(uid_t uid, long ms)
     }
 }
 
+static void join_groups(void)
+{
+    gid_t groups[300];
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        groups[i] = 1234500000u + (gid_t)i;
+    MUST(setgroups(sizeof groups / sizeof *groups, groups) == 0);
+}
+
 int main(int argc, char **argv)
 {
     MUST(argc >= 3);
@@ -29,9 +38,11 @@ int main(int argc, char **argv)
     sleep_ms(150);
     if (often)
         change_often(uid, ms);
-    else if (strcmp(argv[1], "libc") == 0)
+    else if (strcmp(argv[1], "groups") == 0)
+        join_groups();
+    if (strcmp(argv[1], "libc") == 0 || strcmp(argv[1], "groups") == 0)
         MUST(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
-    else
+    else if (!often)
         MUST(syscall(SYS_setresuid, uid, uid, uid) == 0);
     MUST(often || getuid() == uid);
     if (!often)

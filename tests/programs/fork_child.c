@@ -1,16 +1,18 @@
 /*
- * fork_child stay|brief|exec|vfork|daemon: a process with a child.
+ * fork_child stay|brief|exec|vfork|vexit|daemon: a process with a child.
  *
  *   stay    the child allocates more and lives for many ticks
  *   brief   the child ends at once
  *   exec    the child becomes a shell that ends at once
  *   vfork   the same by vfork
+ *   vexit   by vfork, and the child ends by exit(), as it must not but often does
  *   daemon  the process becomes a daemon: the parent ends, the child goes on
  *
  * The child's process id is printed, where there is one that stays.
  */
 #include "program.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 static void wait_for(pid_t child, int status_expected)
@@ -63,6 +65,18 @@ static void child_vforks(void)
     wait_for(child, 24);
 }
 
+/* Then many ticks; the parent's own exit() has nothing left to call, so it ends by a signal. */
+static void child_vforks_and_exits(void)
+{
+    pid_t child = vfork();
+    if (child == 0)
+        exit(25);
+    wait_for(child, 25);
+    keep_blocks("kept", 500, 100);
+    sleep_ms(400);
+    raise(SIGKILL);
+}
+
 static void becomes_daemon(void)
 {
     MUST(daemon(0, 1) == 0);
@@ -76,8 +90,12 @@ static const struct {
     const char *name;
     void (*run)(void);
 } ways[] = {
-    {"stay", child_stays},   {"brief", child_brief},     {"exec", child_execs},
-    {"vfork", child_vforks}, {"daemon", becomes_daemon},
+    {"stay", child_stays},
+    {"brief", child_brief},
+    {"exec", child_execs},
+    {"vfork", child_vforks},
+    {"vexit", child_vforks_and_exits},
+    {"daemon", becomes_daemon},
 };
 
 int main(int argc, char **argv)
