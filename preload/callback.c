@@ -405,5 +405,7 @@ void ht_callback_forget(void)
     pthread_mutex_init(&life, NULL);
     pthread_mutex_init(&lock, NULL);
     pthread_cond_init(&changed, NULL);
+    pthread_mutex_init(&registering, NULL); /* a fork that did not get the gate does not hold it */
+    replacing = false;
     memset(&state, 0, sizeof state);
 }

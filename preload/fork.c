@@ -30,6 +30,8 @@ static bool parked_here(void)
 
 static void before(void)
 {
+    if (ht_is_dormant()) /* then its children are as well, and nothing waits for our locks */
+        return;
     /* Other handlers run while the locks are held, and may allocate: this thread's first allocation
      * would take one of them. */
     if (ht_self->busy == HT_UNBORN && ht_boot())

@@ -19,7 +19,8 @@
 #define PREFIX      "heaptally-"
 #define SUFFIX      ".prom"
 #define ASIDE       ".tmp"
-#define MOST_FILES  4096 /* looked into in one sweep */
+#define MOST_FILES  64 /* looked into in one call */
+#define BOOT_ROOM   40
 #define SILENT_LONG 3600 /* seconds */
 #define FIRST_NAMES                                                                                \
     0xEFFFFFFCu /* the inode of the first pid namespace, the same in all kernels                   \
@@ -30,7 +31,16 @@ struct writer {
     int pid;
     unsigned long long start; /* clock ticks since the machine's start */
     unsigned long long names; /* pid namespace */
+    char boot[BOOT_ROOM];     /* the machine, and since when it runs; "": not known */
 };
+
+/* What tells this run of this machine from all others, "" where it cannot be found out. */
+static void know_boot(char boot[BOOT_ROOM])
+{
+    if (ht_read_file("/proc/sys/kernel/random/boot_id", boot, BOOT_ROOM) <= 0)
+        boot[0] = '\0';
+    boot[strcspn(boot, " \n")] = '\0';
+}
 
 /* When process `pid` started, 0 where that cannot be read. */
 static unsigned long long start_of(int pid)
@@ -53,19 +63,20 @@ static bool know_self(struct writer *self)
     char link[32] = "";
     struct stat names;
     *self = (struct writer){.pid = getpid()};
+    know_boot(self->boot);
     if (readlink("/proc/self", link, sizeof link - 1) <= 0 || atoi(link) != self->pid ||
         stat("/proc/self/ns/pid", &names) != 0)
         return false;
     self->start = start_of(self->pid);
     self->names = names.st_ino;
-    return self->start != 0;
+    return self->start != 0 && self->boot[0];
 }
 
 void ht_metrics_sign(char *out, size_t size)
 {
     struct writer self;
     know_self(&self);
-    snprintf(out, size, SIGNATURE "%d %llu %llu\n", self.pid, self.start, self.names);
+    snprintf(out, size, SIGNATURE "%d %llu %llu %s\n", self.pid, self.start, self.names, self.boot);
 }
 
 unsigned long long ht_metrics_namespace(void)
@@ -114,24 +125,27 @@ static bool is_left_over(int fd, bool aside, const struct writer *self)
     if (length < 0)
         return false;
     text[length] = '\0';
-    bool signed_by =
-        sscanf(text, SIGNATURE "%d %llu %llu", &writer.pid, &writer.start, &writer.names) == 3 &&
-        strchr(text, '\n');
-    if (signed_by && self && writer.names == self->names && writer.pid > 0)
+    writer.boot[0] = '\0';
+    bool signed_by = sscanf(text, SIGNATURE "%d %llu %llu%*[ ]%39[0-9a-f-]", &writer.pid,
+                            &writer.start, &writer.names, writer.boot) >= 3 &&
+                     strchr(text, '\n');
+    if (signed_by && self && strcmp(writer.boot, self->boot) == 0 && writer.names == self->names &&
+        writer.pid > 0)
         return has_ended(&writer);
     bool ours =
         signed_by || strncmp(text, OLD_START, strlen(OLD_START)) == 0 || (aside && length == 0);
     return ours && time(NULL) - status.st_mtime > SILENT_LONG;
 }
 
-void ht_metrics_sweep(const char *directory)
+bool ht_metrics_sweep(const char *directory, unsigned *skip)
 {
     struct writer self;
     bool aside, known = know_self(&self);
-    unsigned looked = 0;
+    unsigned seen = 0, looked = 0, removed = 0;
     DIR *stream = opendir(directory);
-    for (struct dirent *entry; stream && looked < MOST_FILES && (entry = readdir(stream));) {
-        if (!is_our_kind(entry->d_name, &aside))
+    struct dirent *entry = NULL;
+    while (stream && looked < MOST_FILES && (entry = readdir(stream))) {
+        if (!is_our_kind(entry->d_name, &aside) || seen++ < *skip)
             continue;
         looked++;
         int fd =
@@ -139,9 +153,11 @@ void ht_metrics_sweep(const char *directory)
         if (fd < 0)
             continue;
         if (is_left_over(fd, aside, known ? &self : NULL))
-            unlinkat(dirfd(stream), entry->d_name, 0);
+            removed += unlinkat(dirfd(stream), entry->d_name, 0) == 0;
         close(fd);
     }
     if (stream)
         closedir(stream);
+    *skip += looked - removed;
+    return !entry;
 }

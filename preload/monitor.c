@@ -70,8 +70,10 @@ static struct {
     _Atomic int result;      /* of the last */
 } jobs[HT_JOBS];
 
-/* When things are due; the monitor thread only. */
+/* When things are due; the monitor thread only. It stands while the thread is away: a program that
+ * sends it away all the time has its ticks all the same. */
 static struct {
+    bool planned;
     uint64_t poll, poll_wait, last_new_stack;
     uint64_t look, tick, sync, credentials;
     bool waits; /* nothing is done before `credentials` */
@@ -274,17 +276,36 @@ static void open_file(void)
     ht_snapshot_open();
 }
 
+/* At the beginning of each thread, which may have the credentials of whoever started it. */
+static void begin_plan(uint64_t now)
+{
+    due.credentials = now;
+    due.waits = false;
+    if (due.planned)
+        return;
+    due.planned = true;
+    due.random = now | 1;
+    due.poll = due.look = due.last_new_stack = now;
+    due.tick = now + ht_settings.value[HT_OPT_INTERVAL];
+    due.sync = now + ht_settings.value[HT_OPT_SYNC];
+}
+
+/* What may take long and needs nothing that others change: not under the gate. */
+static void work_outside(void)
+{
+    if (!due.waits && !gave_up)
+        ht_prometheus_sweep();
+    if (ht_now_ns() >= due.sync) {
+        ht_snapshot_sync();
+        due.sync = ht_now_ns() + ht_settings.value[HT_OPT_SYNC];
+    }
+}
+
 static void *monitor_main(void *argument)
 {
     (void)argument;
     struct ht_thread *outside = ht_internal_begin();
-    uint64_t now = ht_now_ns(), interval = ht_settings.value[HT_OPT_INTERVAL];
-    due.random = now | 1;
-    due.poll = due.look = due.last_new_stack = now;
-    due.tick = now + interval;
-    due.sync = now + ht_settings.value[HT_OPT_SYNC];
-    due.credentials = now;
-    due.waits = false;
+    begin_plan(ht_now_ns());
     pthread_mutex_lock(&gate);
     if (!stop_requested && counting)
         open_file();
@@ -301,10 +322,7 @@ static void *monitor_main(void *argument)
             ht_callback_end();
             break;
         }
-        if (ht_now_ns() >= due.sync) {
-            ht_snapshot_sync(); /* may take long: not under the gate */
-            due.sync = ht_now_ns() + ht_settings.value[HT_OPT_SYNC];
-        }
+        work_outside();
     }
     ht_internal_end(outside); /* the last thread of a process runs the program's exit handlers */
     return NULL;
@@ -551,6 +569,7 @@ void ht_monitor_after_fork(void)
     pauses = 0;
     stop_requested = 0;
     memset(jobs, 0, sizeof jobs);
+    memset(&due, 0, sizeof due);
     ht_snapshot_forget();
     ht_detect_forget();
     ht_alert_forget();

@@ -1,14 +1,18 @@
 /*
  * Calls of the program that change what the monitor stands on: unloading a module, and leaving a
- * namespace, which the kernel allows to single-threaded processes only.
+ * namespace of those that the kernel lets single-threaded processes leave only.
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "callback.h"
@@ -67,9 +71,30 @@ static void resume_threads(void)
     ht_monitor_resume();
 }
 
+/* What the kernel lets only a thread leave that is alone in its process. All else a thread leaves
+ * by itself; a monitor that was sent away for it might not come back, for who has left a pid
+ * namespace can start no thread. */
+#define UNSHARED_ALONE (CLONE_NEWUSER | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)
+
+/* And what only such a thread may enter, or one that shares its root directory with nobody. */
+#define ENTERED_ALONE (CLONE_NEWUSER | CLONE_NEWTIME | CLONE_NEWNS)
+
+/* Whether setns(2) of `fd` may need the process to be single-threaded. */
+static bool enters_alone(int fd, int type)
+{
+    struct statfs system;
+    int error = errno;
+    if (type == 0) { /* the caller leaves it to the file; -1, and so all, where that does not say */
+        if (fstatfs(fd, &system) == 0 && system.f_type == NSFS_MAGIC)
+            type = ioctl(fd, NS_GET_NSTYPE);
+        errno = error;
+    }
+    return type & ENTERED_ALONE;
+}
+
 EXPORT int unshare(int flags)
 {
-    bool paused = pause_threads();
+    bool paused = (flags & UNSHARED_ALONE) && pause_threads();
     int result = (int)syscall(SYS_unshare, flags), error = errno;
     if (paused)
         resume_threads();
@@ -79,7 +104,7 @@ EXPORT int unshare(int flags)
 
 EXPORT int setns(int fd, int type)
 {
-    bool paused = pause_threads();
+    bool paused = enters_alone(fd, type) && pause_threads();
     int result = (int)syscall(SYS_setns, fd, type), error = errno;
     if (paused)
         resume_threads();

@@ -28,6 +28,8 @@
 static char directory[PATH_ROOM]; /* "" : nothing is written */
 static char path[PATH_ROOM], aside[PATH_ROOM];
 static uint64_t due, sweep_due;
+static bool sweeping;  /* by the monitor thread alone, as the next */
+static unsigned swept; /* files of the directory that this sweep has left where they are */
 static bool written, failing;
 
 /* What is being written. */
@@ -279,8 +281,15 @@ void ht_prometheus_tick(const struct ht_moment *moment)
     write_file(moment);
     if (moment->monotonic_ns >= sweep_due) {
         sweep_due = moment->monotonic_ns + SWEEP_EVERY;
-        ht_metrics_sweep(directory);
+        sweeping = true;
+        swept = 0;
     }
+}
+
+void ht_prometheus_sweep(void)
+{
+    if (sweeping)
+        sweeping = !ht_metrics_sweep(directory, &swept);
 }
 
 void ht_prometheus_end(void)
@@ -294,5 +303,5 @@ void ht_prometheus_forget(void)
 {
     path[0] = '\0';
     due = sweep_due = 0;
-    written = failing = false;
+    written = failing = sweeping = false;
 }

@@ -22,6 +22,10 @@ void ht_prometheus_begin(const struct ht_settings *settings);
 /* Writes the file where it is time. After ht_detect_tick of the same moment. */
 void ht_prometheus_tick(const struct ht_moment *moment);
 
+/* The next part of a sweep that ht_prometheus_tick has found due, if any. The monitor thread,
+ * without the gate: a directory of another machine may be slow. */
+void ht_prometheus_sweep(void);
+
 /* Removes the file. */
 void ht_prometheus_end(void);
 

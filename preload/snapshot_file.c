@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "heaptally/snapshot_format.h"
+#include "metrics_sweep.h"
 #include "raw_io.h"
 
 /* Programs look at, close and count the low descriptors; ours stays out of their way. */
@@ -262,9 +263,17 @@ static bool is_from_here(const char *host, size_t length)
            memcmp(here.nodename, host, length) == 0;
 }
 
-/* Whether a file is a snapshot of `program` that no living process writes: its pid is gone, or is
- * ours. Pids of other machines and containers say nothing here: of those, what has been silent for
- * long. */
+/* Whether the pid in a file's header says who of us here wrote it. Only in the machine's first pid
+ * namespace: of others, two machines may have one of the same number. And not our own pid, which
+ * may be one of a namespace that the header does not name. */
+static bool is_pid_known(const struct htl_file_header *header, const char *host)
+{
+    return is_from_here(host, header->host_length) && header->pid_namespace == 0 &&
+           ht_metrics_namespace() == 0 && header->pid != (uint32_t)getpid();
+}
+
+/* Whether a file is a snapshot of `program` that no living process writes: its pid is gone; where
+ * that says nothing, it has been silent for long. */
 static bool is_finished(int directory, const char *name, const char *program, time_t written)
 {
     struct {
@@ -279,8 +288,8 @@ static bool is_finished(int directory, const char *name, const char *program, ti
         header.fixed.exe_length + header.fixed.host_length >= (int)sizeof header.exe ||
         memcmp(header.fixed.magic, HTL_MAGIC, sizeof header.fixed.magic) != 0)
         return false;
-    if (!is_from_here(header.exe + header.fixed.exe_length, header.fixed.host_length) &&
-        time(NULL) - written < SILENT_LONG)
+    bool known = is_pid_known(&header.fixed, header.exe + header.fixed.exe_length);
+    if (!known && time(NULL) - written < SILENT_LONG)
         return false;
     header.exe[header.fixed.exe_length] = '\0';
     const char *slash = strrchr(header.exe, '/');
@@ -288,7 +297,7 @@ static bool is_finished(int directory, const char *name, const char *program, ti
         return false;
     char process[64];
     snprintf(process, sizeof process, "/proc/%u", header.fixed.pid);
-    return header.fixed.pid == (uint32_t)getpid() || access(process, F_OK) != 0;
+    return !known || access(process, F_OK) != 0;
 }
 
 /* Whether a name can come from the pattern whose last component is `glob`: as it is, or with a

@@ -14,6 +14,7 @@
 #include "heaptally/crc32c.h"
 #include "history.h"
 #include "internal_heap.h"
+#include "metrics_sweep.h"
 #include "module_map.h"
 #include "moment.h"
 #include "nearest_limit.h"
@@ -120,6 +121,7 @@ static void put_header(void)
         .page_size = (uint32_t)sysconf(_SC_PAGESIZE),
         .exe_length = (uint16_t)strlen(exe),
         .host_length = (uint16_t)strlen(system.nodename),
+        .pid_namespace = (uint32_t)ht_metrics_namespace(),
     };
     memcpy(header.magic, HTL_MAGIC, sizeof header.magic);
     size_t size = sizeof header + header.exe_length + header.host_length;

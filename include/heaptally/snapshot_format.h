@@ -49,10 +49,10 @@ struct htl_file_header {
     uint64_t start_realtime_ns;  /* start of counting, CLOCK_REALTIME */
     uint64_t start_monotonic_ns; /* the same moment, CLOCK_MONOTONIC; ticks count from this */
     uint32_t page_size;
-    uint16_t exe_length;  /* bytes of the exe path, which follows this struct, without a NUL */
-    uint16_t host_length; /* bytes of the host name, which follows the exe path */
-    uint32_t reserved;
-    uint32_t crc; /* CRC-32C of the whole header (header_size bytes) with this field 0 */
+    uint16_t exe_length;    /* bytes of the exe path, which follows this struct, without a NUL */
+    uint16_t host_length;   /* bytes of the host name, which follows the exe path */
+    uint32_t pid_namespace; /* its inode; 0: the machine's first, or not known */
+    uint32_t crc;           /* CRC-32C of the whole header (header_size bytes) with this field 0 */
 };
 _Static_assert(sizeof(struct htl_file_header) == 64, "file header layout");
 

@@ -218,19 +218,23 @@ class Alerts(harness.TallyTest):
         living = begin()[1]
         killed.kill()
         killed.wait()
-        _, start, names = signature.split()[2:]
+        _, start, names, boot = signature.split()[2:]
         me, gone, old = os.getpid(), killed.pid, "# HELP heaptally_live_bytes old\n"
         removed = [
             left,
-            write(f"heaptally-a-{me}.prom", f"# heaptally {me} {start} {names}\n"),
+            write(f"heaptally-a-{me}.prom", f"# heaptally {me} {start} {names} {boot}\n"),
             write(f"heaptally-b-{gone}.prom.tmp", signature),
-            write(f"heaptally-c-{me}.prom", f"# heaptally {me} {start} 1\n", 7200),
+            write(f"heaptally-c-{me}.prom", f"# heaptally {me} {start} 1 {boot}\n", 7200),
             write(f"heaptally-d-{gone}.prom", old, 7200),
             write(f"heaptally-e-{me}.prom.tmp", "", 7200),
+            write(f"heaptally-q-{gone}.prom", signature.replace(boot, boot[::-1]), 7200),
+            *(write(f"heaptally-r{n}-{gone}.prom", signature) for n in range(200)),
         ]
         stays = [
             living,
-            write(f"heaptally-f-{me}.prom", f"# heaptally {me} {start} 1\n"),
+            write(f"heaptally-f-{me}.prom", f"# heaptally {me} {start} 1 {boot}\n"),
+            write(f"heaptally-o-{gone}.prom", signature.replace(boot, boot[::-1])),
+            write(f"heaptally-p-{gone}.prom", f"# heaptally {gone} {start} {names}\n"),
             write(f"heaptally-g-{gone}.prom", old),
             write(f"heaptally-h-{gone}.prom", "# of somebody else\n", 7200),
             write(f"other-{gone}.prom", signature),

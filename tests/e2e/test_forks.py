@@ -112,6 +112,16 @@ class Forks(harness.TallyTest):
         self.expect("namespace storm: parent's file, complete",
                     [r["process"]["complete"] for r in parent], [True])
 
+    def test_namespaces_left_again_and_again(self):
+        """A monitor that is away again and again has its ticks, and is not sent away needlessly."""
+        result = self.tally([harness.program("namespace_hops")], {"INTERVAL": "300ms"})
+        self.expect("namespace hops: exit status; the same monitor", (result.status, result.out),
+                    (-signal.SIGKILL, "1\n"))
+        report = self.report(self.only_snapshot())
+        live = controller(report, "kept")["live_bytes"]
+        self.expect_that("namespace hops: live bytes in the file of 100,000", live, live > 50000,
+                         "over 50,000")
+
 
 if __name__ == "__main__":
     harness.main()

@@ -22,9 +22,9 @@ static atomic_bool stop;
 static void *leave(void *argument)
 {
     for (int i = 0; i < LEAVES; i++) {
-        int fd = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
-        unshare(CLONE_FS);
-        setns(fd, CLONE_NEWUTS);
+        int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+        unshare(CLONE_THREAD);
+        setns(fd, CLONE_NEWNS);
         close(fd);
     }
     return argument;
@@ -34,7 +34,7 @@ static void hear(const struct heaptally_alert *alert, void *user)
 {
     (void)alert;
     (void)user;
-    unshare(CLONE_FS);
+    unshare(CLONE_THREAD);
 }
 
 static void *set_callback(void *argument)
@@ -57,21 +57,21 @@ static void have_children(void)
         pid_t child = fork();
         if (child == 0) {
             alarm(20);
-            unshare(CLONE_FS);
+            unshare(CLONE_THREAD);
             keep_blocks("child", 10, 10);
             exit(0);
         }
         end_well(child);
         child = vfork();
         if (child == 0) {
-            unshare(CLONE_FS);
+            unshare(CLONE_THREAD);
             _exit(0);
         }
         end_well(child);
         child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
         if (child == 0) {
             alarm(20);
-            unshare(CLONE_FS);
+            unshare(CLONE_THREAD);
             _exit(0);
         }
         end_well(child);
