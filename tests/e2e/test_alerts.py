@@ -16,7 +16,8 @@ TICK_MS = 20
 PHASES = harness.program("phases")
 
 # One line of the text format of Prometheus: a comment, or a sample whose labels are escaped.
-HELP = re.compile(r"# ((HELP|TYPE) heaptally_[a-z_]+ .+|heaptally [0-9]+ [0-9]+ [0-9]+)")
+HELP = re.compile(r"# ((HELP|TYPE) heaptally_[a-z_]+ .+|heaptally [0-9]+ [0-9]+ [0-9]+"
+                  r" [0-9a-f-]{36})")
 SAMPLE = re.compile(r'(heaptally_[a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} '
                     r'(-?[0-9]+(?:\.[0-9]+)?)')
 

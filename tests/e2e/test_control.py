@@ -475,22 +475,6 @@ class Containers(Controlled):
         self.assertEqual(result.status, 0, result.err)
         self.expect("the container's file after --keep", os.path.exists(theirs), True)
 
-    def test_keep_where_hosts_are_alike(self):
-        """The same, of a container that has its host's name and a pid that is none here."""
-        script = "echo 999998 > /proc/sys/kernel/ns_last_pid && true"
-        env = self.environment({"OUTPUT": os.path.join(self.dir, "%e-%p.htl")})
-        ours = [f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_"))]
-        outer = harness.start(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh",
-                               "-c", script + ' && env "$@" & wait', "sh", *ours,
-                               harness.program("controlled")], self.dir)
-        self.running.append(outer)
-        self.assertEqual(outer.stdout.readline(), b"ready\n")
-        theirs = self.await_that(self.snapshots, "a file")[0]
-        result = self.tally([harness.program("controlled"), "brief"],
-                            {"OUTPUT": os.path.join(self.dir, "%e-%p.htl"), "KEEP": "0"})
-        self.assertEqual(result.status, 0, result.err)
-        self.expect("the container's file after --keep", os.path.exists(theirs), True)
-
     def test_file_where_a_socket_would_be(self):
         os.makedirs(self.rundir, mode=0o700, exist_ok=True)
         path = os.path.join(self.rundir, "1.sock")
