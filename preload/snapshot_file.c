@@ -297,7 +297,7 @@ static bool is_finished(int directory, const char *name, const char *program, ti
         return false;
     char process[64];
     snprintf(process, sizeof process, "/proc/%u", header.fixed.pid);
-    return !known || access(process, F_OK) != 0;
+    return header.fixed.pid == (uint32_t)getpid() || access(process, F_OK) != 0;
 }
 
 /* Whether a name can come from the pattern whose last component is `glob`: as it is, or with a
