@@ -129,9 +129,10 @@ typedef uint32_t heaptally_token;
  * For code that must not allocate, the loop of a real-time thread: every allocation in the block,
  * however deep in the calls, is a *violation* of the region `name`. It is made as ever; heaptally
  * counts it and keeps its stack, raises an alert for the region at its first violation, and another
- * whenever there are ten times as many as at the last alert; after an hour without one it is
- * cleared. Reports list all of them, and `heaptally check` can set a limit. malloc and its kin
- * count, realloc whatever it does, and C++ operators; free does not.
+ * whenever there are ten times as many as at the last alert, also after a clear, which comes with
+ * an hour without one: a region that is violated now and then is told of a few times and not for
+ * ever. Reports list all of them, and `heaptally check` can set a limit. malloc and its kin count,
+ * realloc whatever it does, and C++ operators; free does not.
  *
  * Regions and scopes nest in either order and know nothing of each other: a block that is allocated
  * in a region belongs to whom it would belong without. Of regions in each other the innermost is
