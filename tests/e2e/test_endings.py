@@ -33,7 +33,8 @@ class Endings(harness.TallyTest):
     def check_file(self, name, path, kept, complete):
         report = self.report(path)
         live = controller(report, "kept")["live_bytes"]
-        self.expect_that(f"{name}: live bytes", live, live in kept, sorted(kept))
+        # Where it may be before or after, a tick may also have come in the middle.
+        self.expect_that(f"{name}: live bytes", live, min(kept) <= live <= max(kept), sorted(kept))
         if complete is not None:
             self.expect(f"{name}: complete", report["process"]["complete"], complete)
         return report
