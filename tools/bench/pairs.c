@@ -7,8 +7,9 @@
  *   million       a million live blocks of 16 to 271 bytes; one at random is replaced each time
  *   pipe          one thread allocates, another frees, blocks pass in order through a ring
  *
- * Before it measures, a workload runs for SETTLE_MS (400) with pauses, so that whoever learns about
- * call sites in the background has learnt them.
+ * Before it measures, a workload runs in short bursts with pauses, SETTLE_MS (400) in all, so that
+ * whoever learns about call sites in the background has learnt them. heaptally is asked for a
+ * snapshot after each burst, which comes once it has looked at all that was new to it.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -19,6 +20,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "heaptally.h"
+
+#define BURSTS    8
+#define BURST     4000 /* allocations of a burst */
 #define RING      4096
 #define LIVE      1000000
 #define BARRIER() __asm__ volatile("" ::: "memory")
@@ -216,13 +221,39 @@ static const struct {
     {"million", million}, {"pipe", pipe_through},
 };
 
-static void settle(double (*run)(long), long count)
+static void rest(void)
 {
-    for (int i = 0; i < 8; i++) {
-        struct timespec pause = {0, pause_ms * 1000000 / 8};
-        run(count < 4000 ? count : 4000);
-        nanosleep(&pause, NULL);
+    long ns = pause_ms * 1000000 / BURSTS;
+    struct timespec pause = {ns / 1000000000, ns % 1000000000};
+    nanosleep(&pause, NULL);
+    heaptally_snapshot();
+}
+
+/* For those who count instructions: what comes between these two is what is measured. */
+__attribute__((noinline)) static void measuring_begins(void)
+{
+    BARRIER();
+}
+
+__attribute__((noinline)) static void measuring_ends(void)
+{
+    BARRIER();
+}
+
+/* CPU seconds of `count` allocations. They come from the same place in the program as the bursts
+ * before: from another they would be other stacks. */
+static double settle_and_run(double (*run)(long), long count)
+{
+    double seconds = 0;
+    for (volatile int bursts = BURSTS; bursts >= 0; bursts--) { /* volatile: one call, no copy */
+        if (bursts == 0)
+            measuring_begins();
+        seconds = run(bursts > 0 && count > BURST ? BURST : count);
+        if (bursts > 0)
+            rest();
     }
+    measuring_ends();
+    return seconds;
 }
 
 int main(int argc, char **argv)
@@ -233,8 +264,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; count > 0 && i < sizeof workloads / sizeof *workloads; i++) {
         if (strcmp(argv[1], workloads[i].name) != 0)
             continue;
-        settle(workloads[i].run, count);
-        printf("%.3f\n", workloads[i].run(count) * 1e9 / (double)count);
+        printf("%.3f\n", settle_and_run(workloads[i].run, count) * 1e9 / (double)count);
         return 0;
     }
     fputs("usage: pairs hot4|hot24|threads|million|pipe COUNT [SETTLE_MS]\n", stderr);
