@@ -65,6 +65,11 @@ struct ht_tag_view *ht_tag_view(uint32_t tag)
     return &tag_views[tag];
 }
 
+static uint32_t take_provisional(void)
+{
+    return free_provisional_count ? free_provisionals[--free_provisional_count] : 0;
+}
+
 bool ht_aggregate_begin(void)
 {
     site_capacity = 4096;
@@ -82,6 +87,7 @@ bool ht_aggregate_begin(void)
     for (uint32_t i = 0; i < HT_PROVISIONALS; i++)
         free_provisionals[i] = HT_PROVISIONAL_BASE + HT_PROVISIONALS - 1 - i;
     free_provisional_count = HT_PROVISIONALS;
+    ht_unwind_stock(take_provisional); /* stacks are asked about before the monitor's first turn */
     return true;
 }
 
@@ -196,11 +202,6 @@ static void use_new_stack_sites(void)
         seen = used;
 }
 
-static uint32_t take_provisional(void)
-{
-    return free_provisional_count ? free_provisionals[--free_provisional_count] : 0;
-}
-
 /* A capture was worked off: its provisional site is `site` from now on (which is taken in by the
  * search for new sites that follows, once its frames are described). */
 static void fold(uint32_t provisional, uint32_t site)
@@ -261,7 +262,7 @@ unsigned ht_aggregate_discover(void)
 {
     ht_site_grow();
     recycle_provisionals();
-    unsigned drained = ht_unwind_drain(fold);
+    unsigned drained = ht_unwind_drain(fold, take_provisional);
     ht_unwind_stock(take_provisional);
     ht_rules_describe_frames();
     return drained;

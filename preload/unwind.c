@@ -44,6 +44,24 @@ static void ignore_fp(void *context)
     (void)context;
 }
 
+/* Frames that no stack has led to yet are made no longer once the table is that full: it is there
+ * for those that are needed. */
+#define MAX_EXPECTED_FRAMES 3072u
+
+/* A rule that nobody has asked for yet: the function it is of has been come upon, and its other
+ * calls will be. Whoever does is spared to ask. The modules are held. */
+static void expect(uint64_t pc, const struct unwind_rule *rule)
+{
+    if (ht_frames.segments[0].used >= MAX_EXPECTED_FRAMES)
+        return;
+    uint32_t frame = ht_frame_intern((uintptr_t)pc);
+    if (frame == HT_INTERN_FULL)
+        return;
+    uint64_t *slot = ht_frame_rule(frame), known = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    if (known == 0 || known == HT_RULE_PENDING)
+        __atomic_store_n(slot, unwind_rule_pack(rule), __ATOMIC_RELEASE);
+}
+
 /* Finds and publishes the rule of a frame; what is known already stays. The modules are held, but
  * not all the time: where one is missing, some may close, and the frame die. */
 static uint64_t rule_of(uint32_t frame)
@@ -60,7 +78,7 @@ static uint64_t rule_of(uint32_t frame)
         module = ht_module_of(pc);
     }
     struct unwind_rule rule;
-    int error = unwind_rule_find(module ? &module->unwind : NULL, pc, &rule);
+    int error = unwind_rule_find_around(module ? &module->unwind : NULL, pc, &rule, expect);
     uint64_t packed = unwind_rule_pack(&rule);
     /* A file that cannot be read now may be readable later: asked again, a bounded number of times.
      */
@@ -116,20 +134,45 @@ static uint32_t resolve(struct ht_capture *capture)
     return ht_site_intern(ht_stack_intern(root, frames, count), capture->tag);
 }
 
-unsigned ht_unwind_drain(ht_unwind_done *done)
+static bool is_ready(const struct ht_capture *capture)
 {
-    unsigned drained = 0;
+    return __atomic_load_n(&capture->state, __ATOMIC_ACQUIRE) == HT_CAPTURE_READY;
+}
+
+/* Finds the rules that were asked for, before any stack is gone through: with them the program's
+ * threads find their own way. How many captures are ready. */
+static unsigned answer_first(void)
+{
+    unsigned ready = 0;
     for (unsigned i = 0; ht_captures && i < HT_CAPTURE_SLOTS; i++) {
-        struct ht_capture *capture = &ht_captures[i];
-        if (__atomic_load_n(&capture->state, __ATOMIC_ACQUIRE) != HT_CAPTURE_READY)
+        const struct ht_capture *capture = &ht_captures[i];
+        if (!is_ready(capture))
             continue;
-        if (drained++ == 0)
+        if (ready++ == 0)
             ht_modules_refresh(false);
+        ht_modules_hold();
+        if (!is_void(capture))
+            rule_of(capture->frames[capture->frame_count - 1]);
+        ht_modules_release();
+    }
+    return ready;
+}
+
+unsigned ht_unwind_drain(ht_unwind_done *done, uint32_t (*take)(void))
+{
+    if (!answer_first())
+        return 0;
+    unsigned drained = 0;
+    for (unsigned i = 0; i < HT_CAPTURE_SLOTS; i++) {
+        struct ht_capture *capture = &ht_captures[i];
+        if (!is_ready(capture))
+            continue;
+        drained++;
         ht_modules_hold();
         uint32_t site = resolve(capture);
         ht_modules_release();
         done(capture->provisional, site);
-        capture->provisional = 0;
+        capture->provisional = take();
         __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
     }
     return drained;

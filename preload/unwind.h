@@ -15,10 +15,11 @@ typedef void ht_unwind_done(uint32_t provisional, uint32_t site);
  * immediate call site. Monitor thread. */
 bool ht_unwind_begin(void);
 
-/* Works off all captures that are ready: how many. Monitor thread, or who stands in for it. */
-unsigned ht_unwind_drain(ht_unwind_done *done);
+/* Works off all captures that are ready: how many. Each slot gets its next provisional id from
+ * `take`, which returns 0 for none. Monitor thread, or who stands in for it. */
+unsigned ht_unwind_drain(ht_unwind_done *done, uint32_t (*take)(void));
 
-/* Gives every free slot that has none a provisional id from `take`, which returns 0 for none. */
+/* Gives every free slot that has none a provisional id from `take`. */
 void ht_unwind_stock(uint32_t (*take)(void));
 
 #endif

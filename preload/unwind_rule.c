@@ -25,15 +25,19 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "call_scan.h"
 #include "unwind_library.h"
 #include "unwind_table.h"
 
 enum {
     PROBES = 3,
-    REGISTERS = 17,    /* libunwind's numbers of x86-64: RAX 0 .. R15 15, RIP 16 */
-    MAX_WORDS = 24,    /* different words of memory read in one probe */
-    MAX_ROW = 2048,    /* bytes of libunwind's register state; 200 in libunwind 1.6 */
-    ROW_FOUND = -4096, /* our callback's way of ending the iteration; no libunwind error */
+    REGISTERS = 17,  /* libunwind's numbers of x86-64: RAX 0 .. R15 15, RIP 16 */
+    MAX_WORDS = 24,  /* different words of memory read in one probe */
+    MAX_ROW = 512,   /* bytes of libunwind's register state; 200 in libunwind 1.6 */
+    MAX_ROWS = 16,   /* different rows of one function that are kept */
+    MAX_PLACES = 96, /* return addresses of one function that are looked for */
+    NO_ROW = MAX_ROWS,
+    ALL_FOUND = -4096, /* our callback's way of ending the iteration; no libunwind error */
 };
 
 /* Registers are at least REGISTER_SPACING apart and above every module's link-time address. */
@@ -54,6 +58,7 @@ struct probe {
     bool too_many_words;
     unsigned register_reads;
     int last_register; /* the number read last, -1 for none */
+    bool rip_read;     /* in the making of the frame's caller: the rule is of one address only */
     int file_error;    /* -errno: the module's bytes could not be read */
     const struct unwind_entry *entry;
     const struct unwind_module *module;
@@ -70,11 +75,17 @@ struct observation {
     uint64_t rbp_address; /* where it was read, if RBP_SAVED */
 };
 
-/* The row of the CFI in force at an address, as libunwind keeps it: opaque. */
-struct row {
-    uint64_t vaddr; /* in */
-    bool found;
-    alignas(16) uint8_t bytes[MAX_ROW];
+/*
+ * The rows of the CFI in force at some places, as libunwind keeps them: opaque. Places come in any
+ * order; the first is the one that was asked for, and has row 0. Equal rows are kept once.
+ */
+struct rows {
+    uint64_t places[1 + MAX_PLACES]; /* return addresses, in */
+    uint8_t of[1 + MAX_PLACES];      /* which row is in force there, or NO_ROW */
+    unsigned place_count, places_left;
+    unsigned count;
+    size_t size; /* of each */
+    alignas(16) uint8_t bytes[MAX_ROWS][MAX_ROW];
 };
 
 static struct unwind_library library;
@@ -155,6 +166,7 @@ static int access_register(unw_addr_space_t of, unw_regnum_t number, unw_word_t 
         return -UNW_EBADREG;
     *value = probe->registers[number];
     probe->last_register = number;
+    probe->rip_read |= number == UNW_X86_64_RIP;
     probe->register_reads++;
     return 0;
 }
@@ -259,30 +271,50 @@ void unwind_rule_close(void)
 
 /* ---- One probe ------------------------------------------------------------------------------- */
 
-static int keep_row(void *token, void *state, size_t size, unw_word_t start, unw_word_t end)
+/* The number of a row, which is kept if there is room; number 0 is for that of the first place. */
+static unsigned row_number(struct rows *rows, const void *state)
 {
-    struct row *row = token;
-    if (row->vaddr < start || row->vaddr >= end)
-        return 0;
-    if (size > sizeof row->bytes)
-        return -UNW_ENOMEM;
-    memcpy(row->bytes, state, size);
-    row->found = true;
-    return ROW_FOUND;
+    for (unsigned i = rows->of[0] == 0 ? 0 : 1; i < rows->count; i++)
+        if (!memcmp(rows->bytes[i], state, rows->size))
+            return i;
+    if (rows->count == MAX_ROWS)
+        return NO_ROW;
+    memcpy(rows->bytes[rows->count], state, rows->size);
+    return rows->count++;
 }
 
-/* Finds the row in force for the instruction that ends at `pc`. 0 or a libunwind error. */
-static int find_row(struct probe *probe, uint64_t pc, struct row *row)
+static int keep_row(void *token, void *state, size_t size, unw_word_t start, unw_word_t end)
+{
+    struct rows *rows = token;
+    if (size > MAX_ROW)
+        return -UNW_ENOMEM;
+    rows->size = size;
+    for (unsigned i = 0; i < rows->place_count; i++) {
+        uint64_t call = rows->places[i] - 1;
+        if (call < start || call >= end || rows->of[i] != NO_ROW)
+            continue;
+        if (i == 0)
+            memcpy(rows->bytes[0], state, size);
+        rows->of[i] = (uint8_t)(i == 0 ? 0 : row_number(rows, state));
+        rows->places_left--;
+    }
+    return rows->places_left ? 0 : ALL_FOUND;
+}
+
+/* Finds the rows in force at the calls that return to the places. 0, or a libunwind error where
+ * that of the first is not found. */
+static int find_rows(struct probe *probe, struct rows *rows)
 {
     unw_cursor_t cursor;
-    row->vaddr = pc - 1;
-    row->found = false;
-    probe_start(probe, 0, row->vaddr);
+    memset(rows->of, NO_ROW, sizeof rows->of);
+    rows->places_left = rows->place_count;
+    rows->count = 1;
+    probe_start(probe, 0, rows->places[0] - 1);
     int error = library.init_remote(&cursor, space, probe);
     if (error)
         return error;
-    error = library.reg_states_iterate(&cursor, keep_row, row);
-    if (row->found)
+    error = library.reg_states_iterate(&cursor, keep_row, rows);
+    if (rows->of[0] == 0)
         return 0;
     return error < 0 ? error : -UNW_ENOINFO;
 }
@@ -307,7 +339,7 @@ static void observe_rbp(struct probe *probe, unw_cursor_t *cursor, struct observ
 }
 
 /* Applies the row to registers of our choice. Returns whether anything can be made of it. */
-static bool observe(struct probe *probe, unsigned number, uint64_t pc, struct row *row,
+static bool observe(struct probe *probe, unsigned number, uint64_t pc, void *row,
                     struct observation *seen)
 {
     unw_cursor_t cursor;
@@ -318,7 +350,8 @@ static bool observe(struct probe *probe, unsigned number, uint64_t pc, struct ro
     seen->rbp = probe->registers[UNW_X86_64_RBP];
     if (library.init_remote(&cursor, space, probe))
         return false;
-    int result = library.apply_reg_state(&cursor, row->bytes);
+    probe->rip_read = false;
+    int result = library.apply_reg_state(&cursor, row);
     if (result < 0 || probe->too_many_words)
         return false;
     seen->end = result == 0;
@@ -437,12 +470,55 @@ static struct unwind_rule infer(const struct observation seen[PROBES])
 
 /* ---- All of it ------------------------------------------------------------------------------- */
 
-/* Finds the rule for link-time return address `pc`, within a batch of module_bytes.h. */
-static int find_rule(const struct unwind_module *module, uint64_t pc, struct unwind_rule *out)
+/* The rule that a row amounts to at `pc`. 0, or the error of the module's file. */
+static int rule_of_row(struct probe *probe, uint64_t pc, void *row, struct unwind_rule *out,
+                       bool *only_here)
 {
-    struct unwind_entry entry;
-    struct row row;
     struct observation seen[PROBES];
+    bool seen_all = true;
+    *only_here = false;
+    for (unsigned i = 0; seen_all && i < PROBES; i++) {
+        seen_all = observe(probe, i, pc, row, &seen[i]);
+        *only_here |= probe->rip_read;
+    }
+    *out = seen_all ? infer(seen) : (struct unwind_rule){.kind = UNWIND_UNSUPPORTED};
+    return probe->file_error;
+}
+
+/* Tells the rules of all places but the first. */
+static void tell_others(struct probe *probe, struct rows *rows, unwind_rule_told *told)
+{
+    for (unsigned row = 0; row < rows->count; row++) {
+        struct unwind_rule rule;
+        bool made = false, only_here = false;
+        for (unsigned i = 1; i < rows->place_count; i++) {
+            if (rows->of[i] != row)
+                continue;
+            if ((!made || only_here) &&
+                rule_of_row(probe, rows->places[i], rows->bytes[row], &rule, &only_here))
+                return;
+            made = true;
+            told(rows->places[i] + probe->module->load_bias, &rule);
+        }
+    }
+}
+
+static void find_places(struct rows *rows, const struct probe *probe)
+{
+    const struct unwind_module *module = probe->module;
+    const struct call_scan code = {probe->entry->start, probe->entry->end,
+                                   module->start - module->load_bias,
+                                   module->end - module->load_bias};
+    rows->place_count += call_scan(&code, rows->places + 1, MAX_PLACES);
+}
+
+/* Finds the rule for link-time return address `pc`, within a batch of module_bytes.h. */
+static int find_rule(const struct unwind_module *module, uint64_t pc, struct unwind_rule *out,
+                     unwind_rule_told *told)
+{
+    static struct rows rows; /* too large for the monitor's stack */
+    struct unwind_entry entry;
+    bool only_here;
     int error = unwind_table_find(module->file.eh_frame_hdr_vaddr, module->file.eh_frame_hdr_size,
                                   pc - 1, &entry);
     if (error == -ENODATA)
@@ -457,17 +533,23 @@ static int find_rule(const struct unwind_module *module, uint64_t pc, struct unw
         return 0;
     }
     struct probe probe = {.entry = &entry, .module = module};
-    bool seen_all = !find_row(&probe, pc, &row);
-    for (unsigned i = 0; seen_all && i < PROBES; i++)
-        seen_all = observe(&probe, i, pc, &row, &seen[i]);
+    rows.places[0] = pc;
+    rows.place_count = 1;
+    if (told)
+        find_places(&rows, &probe);
+    bool found = !find_rows(&probe, &rows);
     if (probe.file_error)
         return probe.file_error;
-    if (seen_all)
-        *out = infer(seen);
-    return 0;
+    if (!found)
+        return 0;
+    error = rule_of_row(&probe, pc, rows.bytes[0], out, &only_here);
+    if (!error && told)
+        tell_others(&probe, &rows, told);
+    return error;
 }
 
-int unwind_rule_find(const struct unwind_module *module, uint64_t pc, struct unwind_rule *out)
+int unwind_rule_find_around(const struct unwind_module *module, uint64_t pc,
+                            struct unwind_rule *out, unwind_rule_told *told)
 {
     memset(out, 0, sizeof *out);
     if (pc == 0) {
@@ -479,9 +561,14 @@ int unwind_rule_find(const struct unwind_module *module, uint64_t pc, struct unw
         return 0;
     int error = module_bytes_begin(&module->file);
     if (!error)
-        error = find_rule(module, pc - module->load_bias, out);
+        error = find_rule(module, pc - module->load_bias, out, told);
     module_bytes_end();
     if (error)
         memset(out, 0, sizeof *out);
     return error;
+}
+
+int unwind_rule_find(const struct unwind_module *module, uint64_t pc, struct unwind_rule *out)
+{
+    return unwind_rule_find_around(module, pc, out, NULL);
 }

@@ -88,6 +88,15 @@ int unwind_rule_open(void);
  * does well not to keep that NONE for ever. */
 int unwind_rule_find(const struct unwind_module *module, uint64_t pc, struct unwind_rule *out);
 
+/* Told of the rule of another return address (run-time). */
+typedef void unwind_rule_told(uint64_t pc, const struct unwind_rule *rule);
+
+/* The same, and tells `told` of the rules of other places in the function that calls seem to return
+ * to: they are what will be asked for next, and take little more time together than this one. Each
+ * rule is right for its address, whether a call returns there or not. */
+int unwind_rule_find_around(const struct unwind_module *module, uint64_t pc,
+                            struct unwind_rule *out, unwind_rule_told *told);
+
 /* Gives back all memory, and libunwind unless it has to stay loaded. */
 void unwind_rule_close(void);
 

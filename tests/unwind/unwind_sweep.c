@@ -4,8 +4,9 @@
  *     unwind_sweep FILE < RETURN-ADDRESSES      (link-time, hexadecimal, one a line)
  *
  * For each address the rule found by unwind_rule_find must be what elfutils' reading of .eh_frame
- * at the address - 1 says, or NONE / UNSUPPORTED. Prints one line of counts and the time per rule;
- * each difference on a line of its own. Exit status: 0 no difference, 1 differences, 2 the
+ * at the address - 1 says, or NONE / UNSUPPORTED; and so must the rules that are told beside it, of
+ * which one in FORETOLD_STEP is followed. Prints one line of counts and the time per rule; each
+ * difference on a line of its own. Exit status: 0 no difference, 1 differences, 2 the
  * comparison could not be made. */
 #include <dwarf.h>
 #include <errno.h>
@@ -22,7 +23,7 @@
 
 #include "file_module.h"
 
-enum { RBP = 6, RSP = 7, RIP = 16, MAX_DIFFERENCES = 20 };
+enum { RBP = 6, RSP = 7, RIP = 16, MAX_DIFFERENCES = 20, FORETOLD_STEP = 16 };
 
 /* What elfutils says, in our terms. */
 enum oracle_kind { ORACLE_NONE, ORACLE_RULE, ORACLE_OTHER };
@@ -204,10 +205,38 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* What is told beside the rule that was asked for: link-time addresses, as the module has no bias.
+ */
+static struct {
+    Dwarf_CFI *cfi;
+    struct counts counts;
+    uint64_t wanted;   /* an address of which it is known that a call returns to it */
+    bool wanted_found; /* among those that were told */
+} told;
+
+static void take_told(uint64_t pc, const struct unwind_rule *rule)
+{
+    compare(told.cfi, pc, rule, &told.counts);
+    told.wanted_found |= pc == told.wanted;
+}
+
+/* Asks for the rule where the code of `pc` begins, so to speak: of the byte before its call; `pc`
+ * itself should then be told of. 1 if it is. */
+static unsigned long is_foretold(const struct unwind_module *module, uint64_t pc)
+{
+    struct unwind_rule rule;
+    told.wanted = pc;
+    told.wanted_found = false;
+    unwind_rule_find_around(module, pc - 1, &rule, take_told);
+    return told.wanted_found;
+}
+
 static int sweep(const struct unwind_module *module, Dwarf_CFI *cfi)
 {
     struct counts counts = {0};
+    unsigned long asked = 0, foretold = 0;
     double spent = 0;
+    told.cfi = cfi;
     char line[64];
     while (fgets(line, sizeof line, stdin)) {
         uint64_t pc = strtoull(line, NULL, 16);
@@ -220,6 +249,10 @@ static int sweep(const struct unwind_module *module, Dwarf_CFI *cfi)
             return 2;
         }
         compare(cfi, pc, &rule, &counts);
+        if (counts.total % FORETOLD_STEP == 0) {
+            asked++;
+            foretold += is_foretold(module, pc);
+        }
     }
     if (!counts.total) {
         fprintf(stderr, "%s: no addresses on standard input\n", module->file.path);
@@ -233,7 +266,9 @@ static int sweep(const struct unwind_module *module, Dwarf_CFI *cfi)
            counts.rbp_unknown, counts.kind[UNWIND_END], counts.kind[UNWIND_SIGNAL],
            counts.kind[UNWIND_NONE], counts.kind[UNWIND_UNSUPPORTED], counts.missed,
            spent / (double)counts.total * 1e6);
-    return counts.different ? 1 : 0;
+    printf("%s: %lu told besides, %lu different; %lu of %lu foretold\n", module->file.path,
+           told.counts.total, told.counts.different, foretold, asked);
+    return counts.different || told.counts.different ? 1 : 0;
 }
 
 int main(int argc, char **argv)

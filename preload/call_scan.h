@@ -1,0 +1,25 @@
+/* Where calls may return to in a stretch of machine code.
+ *
+ * Instructions of x86-64 have no fixed length, and where one begins is not looked into: every byte
+ * that could begin a call is taken for one. So all places that calls return to are found, and a few
+ * more. It is for guessing what will be asked for next; nothing may rest upon it.
+ *
+ * Reads the module of the current batch of module_bytes.h. Threads: the monitor only. */
+#ifndef HEAPTALLY_CALL_SCAN_H
+#define HEAPTALLY_CALL_SCAN_H
+
+#include <stdint.h>
+
+/* The code looked through, [start, end), and what a call with a known target may lead to: the
+ * module, [low, high). Link-time addresses. */
+struct call_scan {
+    uint64_t start, end;
+    uint64_t low, high;
+};
+
+/* Writes up to `most` places to `places`, in the order of the calls: how many. No more than the
+ * first CALL_SCAN_BYTES of the code are looked through; none where its bytes cannot be had. */
+enum { CALL_SCAN_BYTES = 16384 };
+unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most);
+
+#endif
