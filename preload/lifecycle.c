@@ -71,6 +71,9 @@ bool ht_boot(void)
     } else if (!ht_tag_begin() || !ht_site_begin() || !ht_capture_begin()) {
         sleep_for_good();
         ht_say("no memory for its tables; the program goes on unwatched");
+    } else if (ht_thread_setup() != 0) {
+        sleep_for_good();
+        ht_say("no key for thread-specific data is left; the program goes on unwatched");
     }
     if (!ht_real.chunk_layout_known)
         ht_slow_add(HT_SLOW_ALLOCATOR);
@@ -209,7 +212,7 @@ static bool prepare(void)
     ht_control_begin();
     ht_modules_refresh(true);
     ht_real_late();
-    return ht_aggregate_begin() && ht_thread_setup() == 0 && ht_fork_setup() == 0;
+    return ht_aggregate_begin() && ht_fork_setup() == 0;
 }
 
 static void begin_watching(void)

@@ -71,8 +71,6 @@ int ht_thread_setup(void)
 {
     int error = farewell_key_made ? 0 : pthread_key_create(&farewell_key, farewell);
     farewell_key_made = error == 0;
-    if (farewell_key_made && !ht_self->busy)
-        pthread_setspecific(farewell_key, ht_self);
     return -error;
 }
 
@@ -179,7 +177,7 @@ bool ht_thread_after_fork(void)
     }
     if (torn) /* else the site that was being moved would seem to move for ever */
         ht_totals_settle();
-    if (!ht_self->busy)
+    if (ht_self->busy <= HT_COUNTING) /* a handler may have forked in the middle of counting */
         ht_self->tid = (pid_t)syscall(SYS_gettid);
     return others;
 }

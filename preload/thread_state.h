@@ -132,7 +132,8 @@ extern struct ht_thread *ht_threads;
 /* The main thread has ended while others go on. */
 extern bool ht_main_thread_ended;
 
-/* Prepares for threads to come and end. Once, at start. 0 or -errno. */
+/* Prepares for threads to come and end: before the first state is made, so that each is given back
+ * at its thread's end. 0, also when called again, or -errno. */
 int ht_thread_setup(void);
 
 /*

@@ -71,6 +71,27 @@ class Endings(harness.TallyTest):
         self.expect_that("exec_self: live bytes in each", live,
                          live[0] in (BEFORE, ALL) and live[1] == ALL, [f"{BEFORE} or {ALL}", ALL])
 
+    def test_allocated_before_our_constructor(self):
+        """A main thread that has allocated before heaptally was ready ends like any other."""
+        result = self.tally([harness.program("ending"), "pthread_exit"],
+                            beneath=harness.program("early_threads.so"), timeout=20)
+        self.expect("early allocation: exit status", result.status, 0)
+        report = self.check_file("early allocation", self.only_snapshot(), {ALL}, True)
+        self.expect("early allocation: live bytes of the last blocks",
+                    controller(report, "late")["live_bytes"], 500)
+
+    def test_threads_before_our_constructor(self):
+        """What such threads need is given back at their end."""
+        own = []
+        for threads in (1, 200):
+            env = self.environment(beneath=harness.program("early_threads.so"))
+            env["EARLY_THREADS"] = str(threads)
+            result = harness.run([harness.program("ending"), "return"], self.dir, env)
+            self.expect(f"early threads: exit status with {threads}", result.status, 0)
+            own.append(self.report(self.snapshots()[-1])["quality"]["own_bytes"])
+        self.expect_that("early threads: own bytes with 1 and with 200", own,
+                         own[1] - own[0] < harness.MB, "less than 1 MB apart")
+
     def test_killed_from_outside(self):
         process = harness.start([harness.program("just_allocate"), 60], self.dir,
                                 self.environment())
