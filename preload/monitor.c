@@ -20,6 +20,7 @@
 #include "credentials.h"
 #include "detect.h"
 #include "heaptally/units.h"
+#include "last_thread.h"
 #include "lifecycle.h"
 #include "module_map.h"
 #include "moment.h"
@@ -110,27 +111,6 @@ static uint64_t jitter(uint64_t span)
 
 /* ---- the loop -----------------------------------------------------------------------------------
  */
-
-/*
- * Whether all other threads have ended after the main one: then this one must end too, since the
- * last thread of a process ends the process. A main thread that has ended stays as a zombie.
- */
-static bool is_last(void)
-{
-    if (!__atomic_load_n(&ht_main_thread_ended, __ATOMIC_RELAXED))
-        return false;
-    char text[1024], state;
-    if (ht_read_file("/proc/self/stat", text, sizeof text) <= 0)
-        return false;
-    const char *after_name = strrchr(text, ')');
-    long threads = 0;
-    if (!after_name || sscanf(after_name + 1,
-                              " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-                              "%*d %ld",
-                              &state, &threads) != 2)
-        return false;
-    return state == 'Z' && threads <= 2 + ht_callback_threads();
-}
 
 static void plan_poll(uint64_t now, unsigned new_stacks)
 {
@@ -301,6 +281,18 @@ static void work_outside(void)
     }
 }
 
+/* Waits until the threads of ours are gone: on the one that ends the process. */
+static void wait_for_our_threads(void)
+{
+    ht_callback_pause();
+    ht_callback_end(); /* where its function had not returned yet */
+    pthread_mutex_lock(&life);
+    if (running)
+        pthread_join(thread, NULL);
+    running = false;
+    pthread_mutex_unlock(&life);
+}
+
 static void *monitor_main(void *argument)
 {
     (void)argument;
@@ -318,13 +310,13 @@ static void *monitor_main(void *argument)
         if (!stop_requested && !finished)
             take_turn();
         pthread_mutex_unlock(&gate);
-        if (is_last()) {
-            ht_callback_end();
+        if (ht_last_thread_wanted(ht_callback_threads())) {
+            ht_last_thread_start(wait_for_our_threads);
             break;
         }
         work_outside();
     }
-    ht_internal_end(outside); /* the last thread of a process runs the program's exit handlers */
+    ht_internal_end(outside); /* where no other could be started, this is the last thread */
     return NULL;
 }
 

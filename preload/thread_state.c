@@ -34,6 +34,7 @@ uint32_t ht_bounds_wanted;
 _Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 48 << 10, "one block");
 
 bool ht_main_thread_ended;
+uint64_t ht_last_blocked;
 static pthread_key_t farewell_key;
 static bool farewell_key_made;
 static _Atomic unsigned threads_made;
@@ -50,6 +51,17 @@ static void tidy(struct ht_thread *thread)
         __atomic_store_n(&thread->sequence, thread->sequence + 1, __ATOMIC_RELEASE);
 }
 
+/* What the end of the process has to go by once the main thread is gone. */
+static void note_end(const struct ht_thread *thread)
+{
+    uint64_t blocked;
+    if (thread->tid == getpid())
+        __atomic_store_n(&ht_main_thread_ended, true, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&ht_main_thread_ended, __ATOMIC_RELAXED) &&
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &blocked, sizeof blocked) == 0)
+        __atomic_store_n(&ht_last_blocked, blocked, __ATOMIC_RELAXED);
+}
+
 /* Runs at the end of a thread, among the destructors of other libraries, which may allocate and
  * free: so the state is given back only in the last round of destructors. */
 static void farewell(void *argument)
@@ -59,8 +71,7 @@ static void farewell(void *argument)
         return;
     ht_self = without_state(HT_ENDED);
     ht_modules_thread_ends();
-    if (thread->tid == getpid())
-        ht_main_thread_ended = true;
+    note_end(thread);
     tidy(thread);
     thread->busy = HT_COUNTING;
     ht_cells_evict_all(thread);

@@ -132,6 +132,10 @@ extern struct ht_thread *ht_threads;
 /* The main thread has ended while others go on. */
 extern bool ht_main_thread_ended;
 
+/* The signals that the thread blocked which ended last, the main thread or one after it; a bit for
+ * each, as the kernel has them. */
+extern uint64_t ht_last_blocked;
+
 /* Prepares for threads to come and end: before the first state is made, so that each is given back
  * at its thread's end. 0, also when called again, or -errno. */
 int ht_thread_setup(void);

@@ -22,11 +22,13 @@ ENDINGS = (
     ("kill", -signal.SIGKILL, {BEFORE, ALL}, False),
     ("term", -signal.SIGTERM, {BEFORE, ALL}, False),
     ("pthread_exit", 0, {ALL}, True),
+    ("demanding", 0, {ALL}, True),
     ("worker_exit", 11, {ALL}, True),
     ("exec_failed", 0, {ALL}, True),
     ("atexit", 0, {ALL}, True),
 )
-WITH_LATE = ("pthread_exit", "exec_failed", "atexit")  # 5 blocks of 100 bytes after all else
+# 5 blocks of 100 bytes after all else.
+WITH_LATE = ("pthread_exit", "demanding", "exec_failed", "atexit")
 
 
 class Endings(harness.TallyTest):

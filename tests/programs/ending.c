@@ -72,6 +72,45 @@ static int end_pthread_exit(void)
     pthread_exit(NULL);
 }
 
+static void on_signal(int signal)
+{
+    (void)signal;
+}
+
+/* An exit handler that takes a thread's stack, and signals: those that its thread lets through. */
+static void demanding_handler(void)
+{
+    volatile char large[1 << 20];
+    sigset_t blocked;
+    for (size_t i = 0; i < sizeof large; i += 1024)
+        large[i] = 1;
+    MUST(pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0);
+    MUST(sigismember(&blocked, SIGUSR1) == 1 && sigismember(&blocked, SIGALRM) == 0);
+    signal(SIGALRM, on_signal);
+    alarm(1);
+    pause();
+    keep_blocks("late", large[0] + 4, 100);
+}
+
+static void *quiet_worker(void *argument)
+{
+    sleep_ms(300);
+    return argument;
+}
+
+/* The same, with an exit handler that asks for more; the last worker never allocates. */
+static int end_demanding(void)
+{
+    pthread_t thread;
+    sigset_t blocked;
+    atexit(demanding_handler);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    MUST(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
+    MUST(pthread_create(&thread, NULL, quiet_worker, NULL) == 0);
+    pthread_exit(NULL);
+}
+
 /* A worker ends the process while the main thread waits for it. */
 static void *exiting_worker(void *argument)
 {
@@ -134,6 +173,7 @@ static const struct {
     {"kill", end_kill},
     {"term", end_term},
     {"pthread_exit", end_pthread_exit},
+    {"demanding", end_demanding},
     {"worker_exit", end_worker_exit},
     {"exec_other", end_exec_other},
     {"exec_self", end_exec_self},
