@@ -1,17 +1,25 @@
 /*
- * latency CYCLES [SETTLE_MS]: how long the cycles of a control loop take that allocates 20 blocks
- * in each and frees those of the cycle before: prints the 50th, 99th, 99.9th and 99.99th percentile
- * and the longest, in nanoseconds, and how many cycles they are from.
+ * latency CYCLES [SLEEP_US [SPIN_NS]]: how long the cycles of a control loop take that allocates
+ * 20 blocks in each and frees those of the cycle before: the nanoseconds of each cycle, as unsigned
+ * 32 bits, to standard output.
  *
- * Cycles in which the kernel took the processor away (an involuntary context switch) are left out:
- * they say nothing of the allocator. Between two cycles the loop computes for some microseconds, as
- * a controller does.
+ * Before it allocates, a cycle computes for some microseconds, as a controller does, and sleeps for
+ * SLEEP_US (0) before that: then it finds cold caches. Only what it allocates is timed. Cycles in
+ * which the kernel took the processor away (an involuntary context switch) are left out: they say
+ * nothing of the allocator. With SPIN_NS a cycle allocates nothing and takes that long: what the
+ * machine by itself does to cycles of this length.
  */
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
+#include "heaptally.h"
+
+#define SETTLE_NS 300e6
 #define BLOCKS    20
 #define DEPTH     4
 #define BARRIER() __asm__ volatile("" ::: "memory")
@@ -56,45 +64,71 @@ static void compute(void)
         state = state * 0.999 + 0.001;
 }
 
-static int compare(const void *a, const void *b)
+static void sleep_us(long us)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    struct timespec time = {us / 1000000, us % 1000000 * 1000};
+    if (us > 0)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }
 
-static void settle(double ms)
+static void spin(double start, double ns)
 {
-    for (double end = now_ns() + 1e6 * ms; now_ns() < end;) {
-        struct timespec pause = {0, 1000000};
+    while (now_ns() - start < ns)
+        BARRIER();
+}
+
+/* One pass of the loop: how long its allocations took, 0 where it was interrupted. */
+static double pass(long us, double spin_ns)
+{
+    static long switches_before;
+    sleep_us(us);
+    compute();
+    double start = now_ns();
+    if (spin_ns > 0)
+        spin(start, spin_ns);
+    else
         cycle();
-        nanosleep(&pause, NULL);
+    double took = now_ns() - start;
+    long switches_now = switches();
+    bool undisturbed = switches_now == switches_before;
+    switches_before = switches_now;
+    return undisturbed ? took : 0;
+}
+
+/*
+ * Passes until SETTLE_NS are over and heaptally knows all call sites, and then those that are
+ * measured: from the same place in the program, since from another they would be other stacks.
+ */
+static size_t run(uint32_t *ns, size_t cycles, long us, double spin_ns)
+{
+    double half = now_ns() + SETTLE_NS / 2, end = half + SETTLE_NS / 2;
+    volatile size_t left = cycles; /* volatile: one call, no copy */
+    size_t count = 0;
+    while (left > 0) {
+        double took = pass(us, spin_ns);
+        double now = now_ns();
+        if (now < end) {
+            sleep_us(1000);
+            if (now > half)
+                heaptally_snapshot(); /* comes once it has looked at all that was new */
+            continue;
+        }
+        if (took > 0)
+            ns[count++] = (uint32_t)took;
+        left--;
     }
+    return count;
 }
 
 int main(int argc, char **argv)
 {
-    size_t cycles = argc > 1 ? strtoul(argv[1], NULL, 0) : 0, count = 0;
-    double *ns = calloc(cycles, sizeof *ns);
+    size_t cycles = argc > 1 ? strtoul(argv[1], NULL, 0) : 0;
+    uint32_t *ns = calloc(cycles, sizeof *ns);
     if (!cycles || !ns) {
-        fprintf(stderr, "usage: latency CYCLES [SETTLE_MS]\n");
+        fprintf(stderr, "usage: latency CYCLES [SLEEP_US [SPIN_NS]]\n");
         return 2;
     }
-    settle(argc > 2 ? atof(argv[2]) : 400);
-    for (size_t i = 0; i < cycles; i++) {
-        long before = switches();
-        double start = now_ns();
-        cycle();
-        double took = now_ns() - start;
-        if (switches() == before)
-            ns[count++] = took;
-        compute();
-    }
-    if (!count)
-        return 1;
-    qsort(ns, count, sizeof *ns, compare);
-    static const double shares[] = {0.5, 0.99, 0.999, 0.9999, 1.0};
-    for (unsigned i = 0; i < sizeof shares / sizeof *shares; i++)
-        printf("%.0f ", ns[(size_t)(shares[i] * (double)(count - 1))]);
-    printf("%zu\n", count);
-    return 0;
+    memset(ns, 1, cycles * sizeof *ns); /* there before it is measured */
+    size_t count = run(ns, cycles, argc > 2 ? atol(argv[2]) : 0, argc > 3 ? atof(argv[3]) : 0);
+    return fwrite(ns, sizeof *ns, count, stdout) == count ? 0 : 1;
 }
