@@ -137,8 +137,8 @@ static void check_verdict(struct ht_check *check, const struct subject *s)
     } else if (v->kind == HT_VERDICT_LEAK) {
         char *place = where(s, site);
         found(check, s->profile, HT_FOUND_LEAK, "%s leaks %s MB/hour [%s, %s], %s: %s",
-              s->tag->name, ht_grouped_real(v->mb_per_hour, 2), ht_grouped_real(v->ci_low, 2),
-              ht_grouped_real(v->ci_high, 2), v->reason, place);
+              s->tag->name, ht_mb(v->mb_per_hour), ht_mb(v->ci_low), ht_mb(v->ci_high), v->reason,
+              place);
         free(place);
     } else {
         found(check, s->profile, v->kind == HT_VERDICT_INVALID ? HT_FOUND_INVALID : HT_FOUND_DOUBT,
@@ -193,9 +193,8 @@ static bool check_rate(struct ht_check *check, const struct subject *s, double m
     bool certain = isnan(s->low) || s->low > limit;
     char *place = where(s, NULL);
     found(check, s->profile, certain ? HT_FOUND_LEAK : HT_FOUND_DOUBT,
-          "%s: grows %s MB/hour [%s, %s], limit %s MB/hour%s: %s", s->tag->name,
-          ht_grouped_real(s->middle, 2), ht_grouped_real(s->low, 2), ht_grouped_real(s->high, 2),
-          mb(most), certain ? "" : ", in doubt", place);
+          "%s: grows %s MB/hour [%s, %s], limit %s MB/hour%s: %s", s->tag->name, ht_mb(s->middle),
+          ht_mb(s->low), ht_mb(s->high), mb(most), certain ? "" : ", in doubt", place);
     free(place);
     return true;
 }

@@ -82,7 +82,7 @@ static void print_tags(const struct ht_live *live)
         print_padded(tag->name, width);
         printf("  %15s  %10s  %9s  %8s  %8s  %s\n", count_or_dash(tag->live_bytes),
                count_or_dash(tag->live_blocks), count_or_dash(tag->instantiations),
-               real_or_dash(tag->mb_per_1000, 2), real_or_dash(tag->mb_per_hour, 2), tag->verdict);
+               real_or_dash(tag->mb_per_1000, 2), ht_mb(tag->mb_per_hour), tag->verdict);
         if (tag->reason[0])
             printf("  %s\n", tag->reason);
     }

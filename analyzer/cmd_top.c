@@ -304,10 +304,9 @@ static void draw_tag(const struct view *view, size_t index, int row, size_t widt
 {
     const struct ht_live_tag *tag = &view->live->tags[index];
     char *name = padded(tag->name, width);
-    char *line =
-        ht_format("%s %15s %10s %9s %8s %9s %-12s ", name, count_text(tag->live_bytes),
-                  count_text(tag->live_blocks), count_text(tag->instantiations),
-                  real_text(tag->mb_per_1000, 2), real_text(tag->mb_per_hour, 2), tag->verdict);
+    char *line = ht_format("%s %15s %10s %9s %8s %9s %-12s ", name, count_text(tag->live_bytes),
+                           count_text(tag->live_blocks), count_text(tag->instantiations),
+                           real_text(tag->mb_per_1000, 2), ht_mb(tag->mb_per_hour), tag->verdict);
     size_t used = ht_columns(line), bars = (size_t)COLS > used ? (size_t)COLS - used : 0;
     char *past =
         ht_live_past_bars(view->past, tag->name, bars < HT_PAST_BARS ? bars : HT_PAST_BARS);

@@ -134,7 +134,7 @@ static enum ht_gate judge(const struct ht_profile *p, const char *path)
     char *others = and_others(n);
     if (n > 0) {
         ht_complain("%s leaks %s MB/hour (%s)%s; 'heaptally report %s' says where", tag->name,
-                    ht_grouped_real(v.mb_per_hour, 2), v.reason, others, path);
+                    ht_mb(v.mb_per_hour), v.reason, others, path);
         gate = HT_GATE_LEAK;
     } else if (!p->has_tick) {
         ht_complain("no leak was found, but nothing could be judged: the program ended before the "

@@ -140,6 +140,21 @@ void ht_report_select(struct ht_report *r, const struct ht_selection *selection)
     choose_worst(r);
 }
 
+/*
+ * The line and the verdict go by different samples and rules. Beside a leak stands the rate that
+ * was found to be one, so that its interval never says that there may be none.
+ */
+static void judge_process(struct ht_report *r)
+{
+    ht_rss_trend(r->profile, &r->trend);
+    ht_verdict_of_process(r->profile, &r->process);
+    if (r->process.kind != HT_VERDICT_LEAK)
+        return;
+    r->trend.mb_per_hour = r->process.mb_per_hour;
+    r->trend.ci_low = r->process.ci_low;
+    r->trend.ci_high = r->process.ci_high;
+}
+
 void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer,
                     struct ht_report *r)
 {
@@ -161,7 +176,7 @@ void ht_report_make(const struct ht_profile *p, struct ht_symbolizer *symbolizer
     }
     if (p->tag_count > 0)
         qsort(r->controllers, p->tag_count, sizeof *r->controllers, by_verdict);
-    ht_rss_trend(p, &r->trend);
+    judge_process(r);
     ht_report_select(r, &HT_SELECT_ALL);
 }
 

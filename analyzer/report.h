@@ -37,7 +37,8 @@ struct ht_report {
     size_t controller_count;
     const struct ht_controller *worst; /* who the report is about first; NULL without any tag */
     double limit_mb;                   /* per 1000 instantiations */
-    struct ht_rss_trend trend;
+    struct ht_verdict process;         /* on resident memory */
+    struct ht_rss_trend trend; /* of it; where that leaks, with the rate that the verdict goes by */
     struct ht_selection selection; /* what it was narrowed to */
     size_t controllers_left_out;   /* by filters */
     const struct ht_report *parts; /* of each process, where the profile is of several; else NULL */

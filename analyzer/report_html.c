@@ -105,9 +105,7 @@ static void write_trend(struct page *page)
 {
     const struct ht_rss_trend *t = &page->report->trend;
     struct ht_page_json *j = &page->json;
-    struct ht_verdict verdict;
-    ht_verdict_of_process(page->report->profile, &verdict);
-    write_verdict(j, "verdict", &verdict);
+    write_verdict(j, "verdict", &page->report->process);
     ht_page_open(j, "trend", '{');
     ht_page_real(j, "rate", t->mb_per_hour);
     ht_page_real(j, "low", t->ci_low);

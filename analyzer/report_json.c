@@ -35,15 +35,13 @@ static json_t *memory_block(const struct ht_profile *p)
 static json_t *trend_block(const struct ht_report *r)
 {
     const struct ht_rss_trend *t = &r->trend;
-    struct ht_verdict verdict;
-    ht_verdict_of_process(r->profile, &verdict);
     json_t *monotonic =
         t->samples < HT_TREND_LEAST_SAMPLES ? json_null() : json_boolean(t->monotonic);
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "growth_rate_mb_per_hour",
                      ht_json_real(t->mb_per_hour), "ci_low", ht_json_real(t->ci_low), "ci_high",
                      ht_json_real(t->ci_high), "samples", ht_json_number(t->samples),
                      "time_span_hours", t->samples > 0 ? ht_json_real(t->hours) : json_null(),
-                     "monotonic_growth", monotonic, "verdict", ht_verdict_name(verdict.kind));
+                     "monotonic_growth", monotonic, "verdict", ht_verdict_name(r->process.kind));
 }
 
 /* ---- controllers ----------------------------------------------------------------------------- */

@@ -22,8 +22,8 @@ enum { TOP_ALERTS = 4, TREND_WIDTH = 32, MOST_WIDTH_OF_TREND = 48 };
 
 static char *rate_with_interval(const struct ht_verdict *v)
 {
-    return ht_format("%s MB/hour [%s, %s]", ht_grouped_real(v->mb_per_hour, 2),
-                     ht_grouped_real(v->ci_low, 2), ht_grouped_real(v->ci_high, 2));
+    return ht_format("%s MB/hour [%s, %s]", ht_mb(v->mb_per_hour), ht_mb(v->ci_low),
+                     ht_mb(v->ci_high));
 }
 
 static char *verdict_sentence(const struct ht_verdict *v)

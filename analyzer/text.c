@@ -245,6 +245,13 @@ const char *ht_grouped_real(double number, int places)
     return group(digits);
 }
 
+const char *ht_mb(double value)
+{
+    if (isnan(value))
+        return "-";
+    return value > 0 && value < 0.005 ? "<0.01" : ht_grouped_real(value, 2);
+}
+
 const char *ht_ratio(double ratio)
 {
     double size = fabs(ratio);

@@ -52,6 +52,7 @@ char *ht_elide(const char *text, size_t columns);
 /* Numbers as text, held in a ring of eight static buffers: use up to eight in one printf. */
 const char *ht_grouped(uint64_t number);                /* 1,234,567 */
 const char *ht_grouped_real(double number, int places); /* 1,234.5; "unknown" for NaN */
+const char *ht_mb(double value);                        /* 19.53, <0.01; "-" for NaN */
 const char *ht_ratio(double ratio);                     /* 19.5, 1,950: three digits or more */
 const char *ht_duration(double seconds);                /* 1.2 s, 3 min 4 s, 5 h 6 min, 7 d 8 h */
 

@@ -54,13 +54,6 @@ const char *ht_dots(const struct ht_page *page)
     return page->utf8 ? "\u2026" : "...";
 }
 
-const char *ht_mb(double value)
-{
-    if (isnan(value))
-        return "-";
-    return value > 0 && value < 0.005 ? "<0.01" : ht_grouped_real(value, 2);
-}
-
 char *ht_mb_of(uint64_t bytes)
 {
     return bytes == HTL_UNKNOWN ? ht_format("unknown")

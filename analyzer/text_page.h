@@ -48,9 +48,6 @@ void ht_heading(const struct ht_page *page, const char *text);
 const char *ht_times_sign(const struct ht_page *page);
 const char *ht_dots(const struct ht_page *page);
 
-/* "1.00", "19.53", "<0.01", "-" where unknown. */
-const char *ht_mb(double value);
-
 /* "1.00 MB", "unknown"; a new string. */
 char *ht_mb_of(uint64_t bytes);
 

@@ -36,6 +36,19 @@ void ht_say_rate(struct ht_alert *alert, uint64_t instantiations, bool cleared)
     ht_text_counted(&text, (double)instantiations, "instantiation", "instantiations");
 }
 
+/* With more decimals where a bound above 0 would read as 0. */
+static void put_bound(struct ht_text *text, double bound, unsigned decimals)
+{
+    for (double scaled = bound; scaled > 0 && decimals < 6; decimals++) {
+        scaled = bound;
+        for (unsigned i = 0; i < decimals; i++)
+            scaled *= 10;
+        if (scaled >= 0.5)
+            break;
+    }
+    ht_text_number(text, bound, decimals);
+}
+
 /* A rate with its interval in one unit, which the rate itself chooses. */
 static void put_rate(struct ht_text *text, const struct ht_trend_verdict *v)
 {
@@ -51,9 +64,9 @@ static void put_rate(struct ht_text *text, const struct ht_trend_verdict *v)
     if (isnan(v->ci_low) || isnan(v->ci_high))
         return;
     ht_text_put(text, " [");
-    ht_text_number(text, v->ci_low / factor, decimals);
+    put_bound(text, v->ci_low / factor, decimals);
     ht_text_put(text, ", ");
-    ht_text_number(text, v->ci_high / factor, decimals);
+    put_bound(text, v->ci_high / factor, decimals);
     ht_text_put(text, "]");
 }
 

@@ -112,9 +112,9 @@ static void put_verdict(struct ht_out *out, const struct ht_judgement *judgement
     const struct ht_trend_verdict *verdict = &judgement->verdict;
     put_string(out, "verdict", ht_trend_name(verdict->call));
     put_string(out, "reason", judgement->reason);
-    put_number(out, "growth_rate_mb_per_hour", verdict->bytes_per_hour / MB_BYTES, 3);
-    put_number(out, "ci_low", verdict->ci_low / MB_BYTES, 3);
-    put_number(out, "ci_high", verdict->ci_high / MB_BYTES, 3);
+    put_number(out, "growth_rate_mb_per_hour", verdict->bytes_per_hour / MB_BYTES, 6);
+    put_number(out, "ci_low", verdict->ci_low / MB_BYTES, 6);
+    put_number(out, "ci_high", verdict->ci_high / MB_BYTES, 6);
     put_number(out, "seconds_to_limit", verdict->seconds_to_limit, 0);
 }
 

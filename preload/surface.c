@@ -186,9 +186,9 @@ void ht_surface_put_trend(const struct heaptally_trend *trend, struct ht_out *ou
         {"growth_mb", trend->growth_mb, 3},
         {"growth_rate_mb_per_hour", trend->growth_rate_mb_per_hour, 3},
         {"time_span_hours", trend->time_span_hours, 3},
-        {"leak_rate_mb_per_hour", trend->leak_rate_mb_per_hour, 3},
-        {"ci_low", trend->ci_low, 3},
-        {"ci_high", trend->ci_high, 3},
+        {"leak_rate_mb_per_hour", trend->leak_rate_mb_per_hour, 6},
+        {"ci_low", trend->ci_low, 6},
+        {"ci_high", trend->ci_high, 6},
         {"seconds_to_limit", trend->seconds_to_limit, 0},
     };
     ht_out_format(out, "{\"insufficient_data\": %s, \"samples\": %llu",

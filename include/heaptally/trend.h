@@ -41,6 +41,7 @@
 #define HT_TREND_NEEDED_GIVEN   1.75 /* times it: three rises a third of the evidence apart, seen */
 #define HT_TREND_LEAST_WARMUP   60u  /* ticks of a short run that are set aside */
 #define HT_TREND_LEAST_TICKS    32u  /* ticks of a short run after those */
+#define HT_TREND_VAGUE          1000.0 /* a rate known to within no better a factor is not known */
 #define HT_TREND_CELLS          128u
 #define HT_TREND_MARKS          16u
 
@@ -111,7 +112,10 @@ enum ht_trend_cause {
     HT_CAUSE_GAPS,        /* invalid: fewer than half the windows saw a tick */
 };
 
-/* Figures that are not known are NaN. */
+/*
+ * Figures that are not known are NaN. Verdict and interval never contradict each other: that of a
+ * leak lies above 0.
+ */
 struct ht_trend_verdict {
     enum ht_trend_call call;
     enum ht_trend_cause cause;
@@ -303,25 +307,63 @@ static inline double ht_trend_per(double amount, double count)
     return count > 0 ? amount / count : NAN;
 }
 
+/*
+ * The interval of a slope, in bytes per hour. That of a leak is taken in ratios (rate / k .. rate *
+ * k): that the rate is above 0 is what the rules have shown, by evidence that a line through few
+ * and uneven rises does not see. For a margin far below the rate it is the same as rate - margin ..
+ * rate + margin. A factor above HT_TREND_VAGUE says nothing, and the interval is unknown.
+ */
+static inline void ht_trend_interval(const struct ht_fit *fit, bool leak,
+                                     struct ht_trend_verdict *out)
+{
+    double margin = ht_student_975(fit->count - 2) * ht_fit_interval_error(fit);
+    if (!leak) {
+        out->ci_low = 3600 * (fit->slope - margin);
+        out->ci_high = 3600 * (fit->slope + margin);
+        return;
+    }
+    double ratio = margin / fit->slope, factor = ratio < 100 ? ht_power_of_e(ratio) : INFINITY;
+    if (factor > HT_TREND_VAGUE)
+        return;
+    out->ci_low = 3600 * fit->slope / factor;
+    out->ci_high = 3600 * fit->slope * factor;
+}
+
+/*
+ * Fills rate and interval of growth since `since`; false where there is no rate yet. What the rules
+ * still call a leak may have sunk as a whole since they last looked: then the rate is theirs, and
+ * how sure it is, unknown.
+ */
+static inline bool ht_trend_fit(const struct ht_rules *r, double since,
+                                struct ht_trend_verdict *out)
+{
+    struct ht_fit fit;
+    bool leak = ht_rules_leak(r);
+    bool fits = ht_rules_fit_since(r, since, &fit);
+    if (fits && (!leak || fit.slope > 0)) {
+        out->bytes_per_hour = 3600 * fit.slope;
+        out->scatter = fit.scatter;
+        ht_trend_interval(&fit, leak, out);
+    } else if (leak) {
+        out->bytes_per_hour = 3600 * ht_rules_found_rate(r);
+    }
+    return fits || leak;
+}
+
 /* Fills the figures of growth since `since`; `room` as in ht_trend_judge. */
 static inline void ht_trend_measure(const struct ht_trend *t, const struct ht_rules *r,
                                     double since, double room, struct ht_trend_verdict *out)
 {
     out->since = since;
     out->span = ht_trend_elapsed(t) - since;
-    struct ht_fit fit;
-    if (!ht_rules_fit_since(r, since, &fit))
+    if (!ht_trend_fit(r, since, out))
         return;
-    double margin = ht_student_975(fit.count - 2) * ht_fit_interval_error(&fit);
-    out->bytes_per_hour = 3600 * fit.slope;
-    out->ci_low = 3600 * (fit.slope - margin);
-    out->ci_high = 3600 * (fit.slope + margin);
-    out->gain = fit.slope * out->span;
-    out->scatter = fit.scatter;
-    if (room >= 0 && fit.slope > 0 && ht_rules_leak(r))
-        out->seconds_to_limit = room / fit.slope;
+    double slope = out->bytes_per_hour / 3600;
+    out->gain = slope * out->span;
+    if (room >= 0 && slope > 0 && ht_rules_leak(r))
+        out->seconds_to_limit = room / slope;
     const struct ht_trend_mark *from = ht_trend_mark_at(t, since), *to = &t->last;
-    double seconds = to->at - from->at, gain = fit.slope * seconds;
+    double seconds = to->at - from->at, gain = slope * seconds;
     if (from->live_blocks != HT_TREND_UNKNOWN)
         out->blocks_per_hour =
             ht_trend_per(3600 * ht_trend_grown(from->live_blocks, to->live_blocks), seconds);
@@ -475,8 +517,10 @@ static inline void ht_trend_say_leak(struct ht_text *text, const struct ht_trend
     } else {
         ht_text_put(text, "its floor rose in a line for ");
         ht_text_span(text, v->span);
-        ht_text_put(text, ", straying ");
-        ht_text_bytes(text, v->scatter);
+        if (!isnan(v->scatter)) {
+            ht_text_put(text, ", straying ");
+            ht_text_bytes(text, v->scatter);
+        }
     }
     ht_text_put(text, v->gain >= 0 ? ": +" : ": ");
     ht_text_bytes(text, v->gain);

@@ -51,6 +51,19 @@ static inline double ht_root(double x)
     return root;
 }
 
+/* e to the power of `x`, 0 <= x <= 100, to some ten digits; by halving `x`, since libm's has errno.
+ */
+static inline double ht_power_of_e(double x)
+{
+    unsigned halvings = 0;
+    for (; x > 0.01; x /= 2)
+        halvings++;
+    double power = 1 + x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4)));
+    for (; halvings; halvings--)
+        power *= power;
+    return power;
+}
+
 /* The whole number at or below `x`, which must fit. */
 static inline int64_t ht_whole(double x)
 {

@@ -495,12 +495,23 @@ static inline uint32_t ht_rules_coverage(const struct ht_rules *r, uint32_t wind
 }
 
 /*
+ * The shortest windows that a line for the figures may go by. Of what was found they are those that
+ * the rule went by: on shorter ones lies the very noise that the rule looked past.
+ */
+static inline uint32_t ht_rules_fit_level(const struct ht_rules *r)
+{
+    if (r->stairs.leak)
+        return r->slope_level < HT_STAIR_LEVEL ? r->slope_level : HT_STAIR_LEVEL;
+    return r->slope.leak ? r->slope.level : r->slope_level;
+}
+
+/*
  * The line through everything since `since` seconds, on the shortest windows that reach back that
  * far. False, with `*fit` untouched, while there are fewer than three floors.
  */
 static inline bool ht_rules_fit_since(const struct ht_rules *r, double since, struct ht_fit *fit)
 {
-    for (uint32_t k = r->slope_level; k < HT_LEVELS; k++) {
+    for (uint32_t k = ht_rules_fit_level(r); k < HT_LEVELS; k++) {
         const struct ht_floor_ring *ring = &r->level[k];
         uint32_t count = 0;
         while (count < ring->count &&
@@ -514,6 +525,14 @@ static inline bool ht_rules_fit_since(const struct ht_rules *r, double since, st
         return true;
     }
     return false;
+}
+
+/* Bytes per second, above 0, of a leak as the rule that found it saw it. */
+static inline double ht_rules_found_rate(const struct ht_rules *r)
+{
+    if (r->slope.leak)
+        return r->slope.rate;
+    return (r->stairs.plateau - r->stairs.foot) / (r->low.at - r->stairs.start);
 }
 
 #endif

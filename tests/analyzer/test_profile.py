@@ -360,6 +360,15 @@ class Profile(driver.Case):
         self.assertLess(t["ci_low"], 0)
         self.assertGreater(t["ci_high"], 0)
 
+    def test_trend_of_a_leak(self):
+        """Resident memory that leaks, and holds a large table late: a straight line through it might
+        as well be flat, so beside the verdict stand its own rate and interval."""
+        t = self.trend([50 * MB + i * MB // 20 + (i >= 190) * 200 * MB for i in range(200)])
+        self.assertEqual(t["verdict"], "leak")
+        self.assertGreater(t["ci_low"], 0)
+        self.assertLessEqual(t["ci_low"], t["growth_rate_mb_per_hour"])
+        self.assertGreaterEqual(t["ci_high"], t["growth_rate_mb_per_hour"])
+
     def test_flat_is_not_growth(self):
         t = self.trend([50 * MB] * 12)
         self.assertEqual((t["growth_rate_mb_per_hour"], t["monotonic_growth"]), (0, False))

@@ -48,12 +48,28 @@ static bool play_tick(struct zoo_series *s, struct ht_trend *trend, int tick)
     return true;
 }
 
+#define ASK_EVERY 30 /* ticks; to ask for figures is dear */
+
+/* Books whether the figures of a `leak` agree with it. */
+static void book_figures(const struct ht_trend_verdict *v, struct play_result *out)
+{
+    if (v->call != HT_TREND_LEAK)
+        return;
+    bool within = v->ci_low < v->bytes_per_hour && v->bytes_per_hour < v->ci_high;
+    bool exact = v->ci_low == v->bytes_per_hour && v->bytes_per_hour == v->ci_high;
+    bool unknown = isnan(v->ci_low) && isnan(v->ci_high);
+    out->vague |= unknown;
+    out->at_odds |=
+        !(v->bytes_per_hour > 0) || (!unknown && !(v->ci_low > 0)) || !(within || exact || unknown);
+}
+
 static void judge_end(const struct zoo_series *s, const struct ht_trend *trend,
                       struct play_result *out)
 {
     struct ht_trend_verdict v;
     ht_trend_judge(trend, trend->last_ns, -1, HT_TREND_FINAL, &v);
     out->call = (unsigned char)v.call;
+    book_figures(&v, out);
     double truth = 3600 * s->bytes_per_second;
     if (v.call == HT_TREND_LEAK && truth > 0) {
         out->rate_error = (float)(v.bytes_per_hour / truth - 1);
@@ -108,6 +124,11 @@ void play_long(const struct zoo_family *family, const struct zoo_run *run, uint6
         play_tick(&s, &trend, tick);
         bool leak = ht_trend_is_leak(&trend);
         book(&s, tick, leak, before, out);
+        if (leak && tick % ASK_EVERY == 0) {
+            struct ht_trend_verdict v;
+            ht_trend_judge(&trend, trend.last_ns, -1, HT_TREND_WATCH, &v);
+            book_figures(&v, out);
+        }
         before = leak;
     }
     judge_end(&s, &trend, out);

@@ -21,6 +21,8 @@ struct play_result {
     unsigned char call;     /* enum ht_trend_call at the end */
     unsigned char ci_holds; /* LEAK: the true rate lies within the interval at the end */
     unsigned char ci_known; /* it was a leak with a known rate, and called one */
+    unsigned char at_odds;  /* at some moment a `leak` came with an interval that held 0 */
+    unsigned char vague;    /* or without an interval */
     int rival[RIVAL_COUNT]; /* tick of the first flag; -1: never */
 };
 

@@ -325,8 +325,13 @@ static bool targets_short(const struct job *jobs, int count)
 bool score_targets(const struct job *jobs, int count)
 {
     struct tally bounded = {0}, leaks = {0}, early = {0}, stops = {0}, hard = {0};
+    struct tally at_odds = {0}, vague = {0};
     for (int i = 0; i < count; i++) {
         const struct job *job = &jobs[i];
+        if (job_found(job)) {
+            tally_add(&at_odds, job, job->result.at_odds);
+            tally_add(&vague, job, job->result.vague);
+        }
         if (job->short_class != LONG_RUN)
             continue;
         if (truth_of(job) == ZOO_BOUNDED) {
@@ -345,6 +350,8 @@ bool score_targets(const struct job *jobs, int count)
     met &= tally_print("none before it began", &early, 0.0005);
     met &= tally_print("a leak that stops withdrawn within 1.5 x its growth", &stops, 0.01);
     met &= tally_print("the other undecidable ones, too", &hard, 0.02);
+    met &= tally_print("the interval of a leak never holds 0", &at_odds, 0);
+    met &= tally_print("and is known", &vague, 0.01);
     met &= targets_named(jobs, count);
     met &= targets_short(jobs, count);
     return met;

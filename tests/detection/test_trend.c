@@ -76,6 +76,14 @@ START_TEST(quantiles_are_students)
 }
 END_TEST
 
+START_TEST(power_of_e_is_that)
+{
+    for (double x = 0; x < 100; x += 0.37)
+        ck_assert_double_eq_tol(ht_power_of_e(x) / exp(x), 1, 1e-7);
+    ck_assert(ht_power_of_e(0) == 1);
+}
+END_TEST
+
 START_TEST(quantile_row_is_the_nearest_below)
 {
     ck_assert_uint_eq(ht_quantile_row(5)->count, 5);
@@ -332,6 +340,66 @@ START_TEST(slow_clean_leak_at_the_first_moment)
 END_TEST
 
 /* Everything scales: the same run at 10 ms ticks with its warm-up given. */
+/* ---- verdict and interval -------------------------------------------------------------------- */
+
+/* An array that doubles each time it is full. */
+static double doubling(int i)
+{
+    return 4096 * (double)(UINT64_C(1) << (i / 1200));
+}
+
+/* A slow leak; after three hours a large table comes to stay. */
+static double leak_and_table(int i)
+{
+    return floor(i / 10.0) * 64 + (i >= 10800 ? 1e6 : 0);
+}
+
+/* Portions that differ a thousandfold, at moments that do, too; never a fall. */
+static double uneven_portions(int i)
+{
+    static double bytes;
+    static struct rnd rnd;
+    if (i == 0) {
+        bytes = 1e6;
+        rnd_seed(&rnd, 4);
+    }
+    if (rnd_unit(&rnd) < 1 / 400.0)
+        bytes += 1000 * pow(10, 3 * rnd_unit(&rnd));
+    return bytes;
+}
+
+/* 0.5 MB/h below a sawtooth of 20 MB and 25 minutes; at the end all is freed at once. */
+static double saw_and_end(int i)
+{
+    return i >= 21000 ? 1000 : i * 146.0 + 20e6 * fmod(i / 1500.0, 1);
+}
+
+static double (*const uneven[])(int) = {doubling, leak_and_table, uneven_portions, saw_and_end};
+
+/* The evidence that a leak is real is not a line's: its figures say so all the same. */
+START_TEST(the_interval_of_a_leak_is_above_0)
+{
+    begin(1, 0);
+    int leaks = 0, known = 0;
+    for (int i = 0; i < 25200; i++) {
+        push(i, uneven[_i](i));
+        if (i % 30 || judge(HT_TREND_WATCH) != HT_TREND_LEAK)
+            continue;
+        leaks++;
+        known += !isnan(verdict.ci_low);
+        ck_assert_msg(verdict.bytes_per_hour > 0, "tick %d: %g bytes/h", i, verdict.bytes_per_hour);
+        ck_assert_msg(verdict.gain > 0, "tick %d: gain %g", i, verdict.gain);
+        ck_assert_msg(isnan(verdict.ci_low) == isnan(verdict.ci_high), "tick %d", i);
+        ck_assert_msg(!(verdict.ci_low <= 0) && !(verdict.ci_low > verdict.bytes_per_hour) &&
+                          !(verdict.ci_high < verdict.bytes_per_hour),
+                      "tick %d: %g [%g, %g]", i, verdict.bytes_per_hour, verdict.ci_low,
+                      verdict.ci_high);
+    }
+    ck_assert_int_gt(leaks, 100);
+    ck_assert_int_ge(known, leaks * 9 / 10);
+}
+END_TEST
+
 START_TEST(warmup_scales_all_of_it)
 {
     begin(0.01, 6);
@@ -743,6 +811,7 @@ int main(void)
     TCase *tests = tcase_create("all");
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, quantiles_are_students);
+    tcase_add_test(tests, power_of_e_is_that);
     tcase_add_test(tests, quantile_row_is_the_nearest_below);
     tcase_add_test(tests, root_is_the_square_root);
     tcase_add_test(tests, fit_of_a_line_and_of_noise);
@@ -754,6 +823,8 @@ int main(void)
     tcase_add_test(tests, a_copy_goes_on_as_the_original);
     tcase_add_test(tests, no_sample_at_all);
     tcase_add_test(tests, slow_clean_leak_at_the_first_moment);
+    tcase_add_loop_test(tests, the_interval_of_a_leak_is_above_0, 0,
+                        sizeof uneven / sizeof uneven[0]);
     tcase_add_test(tests, warmup_scales_all_of_it);
     tcase_add_loop_test(tests, short_runs, 0, 3);
     tcase_add_test(tests, needs_are_said);
