@@ -1,8 +1,9 @@
 /*
  * ending HOW: a process that ends in one of the ways a process can.
  *
- * 1000 blocks of 100 bytes are there for several ticks before the end, 10 more of 100 bytes only
- * at the very end: an ending in good order shows all, any other loses at most the last ones.
+ * 1000 blocks of 100 bytes are there for several ticks before the end, one more of 1000 bytes only
+ * at the very end: an ending in good order shows all, any other loses at most the last one. It is
+ * one block, so that no tick can fall into the middle of it.
  */
 #include "program.h"
 
@@ -187,7 +188,7 @@ int main(int argc, char **argv)
     program = argv[0];
     keep_blocks("kept", 1000, 100);
     sleep_ms(400);
-    keep_blocks("kept", 10, 100);
+    keep_blocks("kept", 1, 1000);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (strcmp(argv[1], endings[i].name) == 0)
             return endings[i].end();
