@@ -24,11 +24,16 @@ unsigned ht_intern_segments(const struct ht_intern *table)
     return s;
 }
 
-bool ht_intern_grow(struct ht_intern *table)
+bool ht_intern_wants_room(const struct ht_intern *table)
 {
     unsigned laid = ht_intern_segments(table);
     if (laid == 0 || laid == HT_INTERN_SEGMENTS)
         return false;
-    struct ht_intern_segment *last = &table->segments[laid - 1];
-    return last->used > last->size / 2 && lay(table, laid);
+    const struct ht_intern_segment *last = &table->segments[laid - 1];
+    return last->used > last->size / 2 || last->crowded;
+}
+
+bool ht_intern_grow(struct ht_intern *table)
+{
+    return ht_intern_wants_room(table) && lay(table, ht_intern_segments(table));
 }

@@ -5,8 +5,10 @@
  *
  * A key lives in one of a few segments, each an open-addressed array; its id is the segment's base
  * plus its index, so that one compare-and-swap of one word both finds the place and publishes the
- * id. A segment is never moved: the monitor lays the next, larger one (ht_intern_grow) while the
- * last is at most half full. A program's thread never grows anything: where the table is full for
+ * id. A segment is never moved: the monitor lays the next, larger one (ht_intern_grow) once the
+ * last is half full, or crowded: a key found no place within the probes (of tables that are nearly
+ * half full one in five has such a key, and if they fill no further it would never get one). A
+ * program's thread never grows anything: where the table is full for
  * it, it gets HT_INTERN_FULL and makes do with less detail.
  *
  * Twice: of two threads that insert the same key while a new segment is being published, one may
@@ -33,6 +35,7 @@ struct ht_intern_segment {
     uint32_t base;         /* id of index 0 */
     uint32_t size;         /* a power of two */
     _Atomic uint32_t used; /* keys inserted */
+    _Atomic bool crowded;  /* a key found no place here */
 };
 
 struct ht_intern {
@@ -89,6 +92,8 @@ static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool ins
             if (found == 0)
                 break;
         }
+        if (last && !segment->crowded)
+            segment->crowded = true;
     }
     return HT_INTERN_FULL;
 }
@@ -96,7 +101,10 @@ static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool ins
 /* Lays segment 0. False without memory. */
 bool ht_intern_begin(struct ht_intern *table);
 
-/* Lays the next segment where the last one is half full; true if one was laid. Monitor only. */
+/* Whether the last segment is half full or crowded, and there is another one to be laid. */
+bool ht_intern_wants_room(const struct ht_intern *table);
+
+/* Lays the next segment where it is wanted; true if one was laid. Monitor only. */
 bool ht_intern_grow(struct ht_intern *table);
 
 /* How many segments are laid. */

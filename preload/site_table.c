@@ -48,9 +48,7 @@ void ht_site_grow(void)
     ht_intern_grow(&ht_frames);
     ht_intern_grow(&ht_stacks);
     /* The totals of a segment must be there before any of its ids is. */
-    unsigned laid = ht_intern_segments(&ht_sites);
-    struct ht_intern_segment *last = &ht_sites.segments[laid - 1];
-    if (laid < HT_INTERN_SEGMENTS && last->used > last->size / 2 &&
-        ht_totals_lay(HT_RANGE_SITES + laid))
+    if (ht_intern_wants_room(&ht_sites) &&
+        ht_totals_lay(HT_RANGE_SITES + ht_intern_segments(&ht_sites)))
         ht_intern_grow(&ht_sites);
 }

@@ -61,7 +61,7 @@ START_TEST(full_says_so)
 }
 END_TEST
 
-START_TEST(grows_only_when_half_full)
+START_TEST(grows_only_when_it_must)
 {
     ck_assert(ht_intern_begin(&tiny));
     for (uint64_t key = 1; key <= 4; key++)
@@ -93,6 +93,29 @@ static void *insert(void *argument)
     running--;
     return NULL;
 }
+
+/* Keys that all want one place: the one too many gets room without waiting for half a table. */
+START_TEST(a_crowded_place_makes_it_grow)
+{
+    uint64_t keys[HT_INTERN_PROBES + 1], key = 1, hash;
+    ck_assert(ht_intern_begin(&table));
+    for (unsigned i = 0; i <= HT_INTERN_PROBES; key++) {
+        hash = (key ^ key >> 40) * UINT64_C(0x9E3779B97F4A7C15);
+        if (((hash >> 32) & (table.segments[0].size - 1)) == 5)
+            keys[i++] = key;
+    }
+    for (unsigned i = 0; i < HT_INTERN_PROBES; i++)
+        ck_assert_uint_eq(ht_intern(&table, keys[i], true), 4 + 5 + i);
+    ck_assert(!ht_intern_wants_room(&table));
+    ck_assert_uint_eq(ht_intern(&table, keys[HT_INTERN_PROBES], false), HT_INTERN_FULL);
+    ck_assert(!ht_intern_grow(&table)); /* nobody wanted to insert it */
+    ck_assert_uint_eq(ht_intern(&table, keys[HT_INTERN_PROBES], true), HT_INTERN_FULL);
+    ck_assert(ht_intern_wants_room(&table));
+    ck_assert(ht_intern_grow(&table));
+    ck_assert_uint_ge(ht_intern(&table, keys[HT_INTERN_PROBES], true), table.segments[1].base);
+    ck_assert(!ht_intern_grow(&table));
+}
+END_TEST
 
 START_TEST(threads_insert_while_it_grows)
 {
@@ -127,5 +150,5 @@ START_TEST(threads_insert_while_it_grows)
 }
 END_TEST
 
-SUPPORT_MAIN("intern", same_key_same_id, full_says_so, grows_only_when_half_full,
-             threads_insert_while_it_grows)
+SUPPORT_MAIN("intern", same_key_same_id, full_says_so, grows_only_when_it_must,
+             a_crowded_place_makes_it_grow, threads_insert_while_it_grows)

@@ -1,0 +1,33 @@
+/*
+ * Remembered stacks against a model: random stacks of made-up functions, walked by rules; a thread
+ * with a memo of a few records, overwritten all the time. What is found must be the stack that a
+ * plain walk gives, each time.
+ */
+#ifndef TESTS_PRELOAD_MEMO_MODEL_H
+#define TESTS_PRELOAD_MEMO_MODEL_H
+
+#include "../../preload/stack_cache.h"
+
+#define MEMO_WORDS 400
+
+/* Where the stacks are laid. */
+extern uint64_t memo_stack[MEMO_WORDS];
+
+/* Makes the functions up and publishes their rules; after support_begin. */
+void memo_functions(uint64_t *random);
+
+/* A thread with a memo of so many words, never freed. */
+struct ht_thread *memo_thread(uint32_t memo_words);
+
+/*
+ * Lays frames outwards from word `at` of the stack, and says of which functions (into `walked`, of
+ * HT_MAX_DEPTH entries); the rest of the stack keeps what earlier stacks left there. Returns the
+ * frame pointer at entry.
+ */
+uintptr_t memo_lay(uint64_t *random, unsigned at, unsigned *walked, unsigned *count);
+
+/* Plays the rounds, in a thread whose stack's bounds are known or not; fails the running test where
+ * a site is not the model's. */
+void memo_stress(bool known_stack, uint32_t memo_words);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * Remembered words that are compared four at once, against the model (memo_model.h). Whether or not
+ * that is quicker here: where the processor can. Where it cannot, there is nothing to test.
+ */
+#include <stdio.h>
+
+#include "../../preload/arch.h"
+#include "memo_model.h"
+#include "support.h"
+
+START_TEST(gathered_words)
+{
+    ht_gathers = true;
+    memo_stress(true, 3584);
+}
+END_TEST
+
+START_TEST(gathered_words_small_ring)
+{
+    ht_gathers = true;
+    memo_stress(true, 96);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {gathered_words, gathered_words_small_ring};
+    if (!__builtin_cpu_supports("avx2")) {
+        fprintf(stderr, "SKIP: this processor does not gather words\n");
+        return 77;
+    }
+    return support_run("memo_gathered", tests, sizeof tests / sizeof *tests);
+}
