@@ -17,6 +17,7 @@ import time
 import harness
 
 OTHER_USER = 54321
+NO_PID = 999999999  # beyond the largest there can be
 
 
 class Controlled(harness.TallyTest):
@@ -415,12 +416,15 @@ class Containers(Controlled):
         if probe.status != 0:
             self.skipTest(f"pid namespaces are not permitted here: {probe.err.strip()}")
 
+    def variables(self, options):
+        """What heaptally is told by, as words for env."""
+        env = self.environment(options)
+        return [f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_"))]
+
     def contain(self, name, script="true", rundir=None, output="{}.htl"):
         """Starts a program in a container, after a script there; its number on the host."""
-        env = self.environment({"OUTPUT": os.path.join(self.dir, output.format(name)),
-                                "RUNDIR": rundir or self.rundir,
-                                "PROMETHEUS_DIR": self.dir})
-        ours = [f"{k}={v}" for k, v in env.items() if k.startswith(("LD_", "HEAPTALLY_"))]
+        ours = self.variables({"OUTPUT": os.path.join(self.dir, output.format(name)),
+                               "RUNDIR": rundir or self.rundir, "PROMETHEUS_DIR": self.dir})
         argv = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c",
                 f'{script} && exec env "$@"', "sh", *ours, harness.program("controlled")]
         outer = harness.start(argv, self.dir)
@@ -463,17 +467,46 @@ class Containers(Controlled):
 
     def test_keep(self):
         """A file that is written in a container is not finished, though its pid is none here."""
+        brief = [harness.program("controlled"), "brief"]
+        options = {"OUTPUT": os.path.join(self.dir, "%e-%p.htl"), "KEEP": "0"}
+        self.assertEqual(self.tally(brief, options).status, 0)
+        finished = self.only_snapshot()
         self.contain("other", "hostname other", output="%e-%p.htl")
-        theirs = self.await_that(self.snapshots, "a file")[0]
-        with open(theirs, "r+b") as file:  # its pid, 1, would be one here
-            file.seek(24)
-            self.assertEqual(file.read(4), struct.pack("<I", 1))
-            file.seek(24)
-            file.write(struct.pack("<I", 999999999))
-        result = self.tally([harness.program("controlled"), "brief"],
-                            {"OUTPUT": os.path.join(self.dir, "%e-%p.htl"), "KEEP": "0"})
-        self.assertEqual(result.status, 0, result.err)
+        theirs = self.await_that(lambda: [p for p in self.snapshots() if p != finished], "a file")[0]
+        self.change_pid(theirs, 1, NO_PID)  # 1 would be one here
+        self.assertEqual(self.tally(brief, options).status, 0)
         self.expect("the container's file after --keep", os.path.exists(theirs), True)
+        self.expect("a finished file after it", os.path.exists(finished), False)
+
+    def change_pid(self, path, old, new):
+        """Changes who wrote a file, by its header."""
+        with open(path, "r+b") as file:
+            file.seek(24)
+            self.assertEqual(file.read(4), struct.pack("<I", old))
+            file.seek(24)
+            file.write(struct.pack("<I", new))
+
+    def test_keep_of_the_silent(self):
+        """In a container a pid does not say for sure whose it is, and long silence is what tells a
+        finished file: but not where that pid is alive."""
+        inside = self.contain("quiet", output="%e-%p.htl")
+        quiet = self.await_that(self.snapshots, "a file")[0]
+        os.kill(inside, signal.SIGSTOP)
+        options = {"OUTPUT": os.path.join(self.dir, "%e-%p.htl"), "KEEP": "0"}
+        argv = ["nsenter", "--pid", "--mount", "-t", inside, "env", *self.variables(options),
+                harness.program("controlled"), "brief"]
+
+        def prune():
+            two_hours_ago = time.time() - 7200
+            os.utime(quiet, (two_hours_ago, two_hours_ago))
+            result = harness.run(argv, self.dir)
+            self.assertEqual(result.status, 0, result.err)
+
+        prune()
+        self.expect("a silent file whose pid is alive", os.path.exists(quiet), True)
+        self.change_pid(quiet, 1, NO_PID)
+        prune()
+        self.expect("a silent file whose pid is gone", os.path.exists(quiet), False)
 
     def test_file_where_a_socket_would_be(self):
         os.makedirs(self.rundir, mode=0o700, exist_ok=True)
