@@ -29,6 +29,7 @@ static bool to_stderr, to_syslog;
 static struct {
     char path[PATH_ROOM];
     bool said; /* that it cannot be written to */
+    bool torn; /* the beginning of a line of ours is its end */
 } * files;
 static unsigned file_count;
 static const char *snapshot = "";
@@ -281,17 +282,52 @@ static int open_with_room(const char *path)
     return error ? error : open_file(path, &status);
 }
 
+/*
+ * Takes back the last `size` bytes, which we have just written: the beginning of a line, for which
+ * the disk had no room. False where they cannot be taken back, or where others have written behind
+ * them.
+ */
+static bool take_back(int fd, size_t size)
+{
+    struct stat status;
+    off_t end = lseek(fd, 0, SEEK_CUR); /* where our write ended, wherever the file did */
+    return end >= (off_t)size && fstat(fd, &status) == 0 && status.st_size == end &&
+           ftruncate(fd, end - (off_t)size) == 0;
+}
+
+/* Writes a line, whole or not at all: 0 or -errno. A beginning that had to stay sets `*torn`, and
+ * is ended before the next line. */
+static int write_line(int fd, const char *json, size_t size, bool *torn)
+{
+    bool begun = *torn && lseek(fd, 0, SEEK_END) > 0; /* not so of a file that was begun anew */
+    int error = begun ? ht_write_all(fd, "\n", 1) : 0;
+    size_t done = 0;
+    *torn = error != 0;
+    while (!error && done < size) {
+        ssize_t n = write(fd, json + done, size - done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            error = n == 0 ? -EIO : -errno;
+    }
+    if (error && done > 0)
+        *torn = !take_back(fd, done);
+    return error;
+}
+
 static void write_to_files(const struct ht_alert *alert)
 {
     static char json[JSON_MAX + PATH_ROOM]; /* not on the monitor's stack */
     size_t size = make_json(alert, json, sizeof json);
     for (unsigned i = 0; i < file_count; i++) {
-        int fd = open_with_room(files[i].path), error = fd < 0 ? fd : ht_write_all(fd, json, size);
+        int fd = open_with_room(files[i].path);
+        int error = fd < 0 ? fd : write_line(fd, json, size, &files[i].torn);
         if (fd >= 0)
             close(fd);
         if (error && !files[i].said)
-            ht_say("%s: alerts cannot be written (%s); name another file with --alert-log",
-                   files[i].path, ht_error_words(-error));
+            ht_say("%s: alerts cannot be written (%s)%s; name another file with --alert-log",
+                   files[i].path, ht_error_words(-error),
+                   files[i].torn ? ", and the last line there is unfinished" : "");
         files[i].said = error != 0;
     }
 }

@@ -2,14 +2,17 @@
  * what all of it costs the monitor. Time is made, not waited for. */
 #include "../../preload/conditions.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -620,6 +623,59 @@ START_TEST(processes_share_a_file)
 }
 END_TEST
 
+static bool may_shorten = true;
+
+/* The C library's, which may be told to refuse, as for a file that can only be appended to. */
+int ftruncate(int fd, off_t size)
+{
+    if (may_shorten)
+        return (int)syscall(SYS_ftruncate, fd, size);
+    errno = EPERM;
+    return -1;
+}
+
+/* Writes an alert to a file that may have so many bytes, and returns how many it has then. No
+ * assertions as long as that holds: libcheck's are written to files, too. */
+static off_t write_within(rlim_t most, const char *path, const struct ht_alert *alert)
+{
+    struct rlimit limit = {most, RLIM_INFINITY}, none = {RLIM_INFINITY, RLIM_INFINITY};
+    struct stat status = {.st_size = -1};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ht_alert_sinks_write(alert);
+    setrlimit(RLIMIT_FSIZE, &none);
+    ck_assert_int_eq(stat(path, &status), 0);
+    return status.st_size;
+}
+
+/* No room for a line: none of it stays; where it must, it does not spoil the next one. */
+START_TEST(lines_are_whole)
+{
+    char path[300];
+    struct ht_alert alert = {.kind = HEAPTALLY_ALERT_LEAK, .number = 1};
+    begin(NULL, NULL);
+    snprintf(path, sizeof path, "%s/limited", support_directory());
+    ht_alert_sinks_begin(path);
+    ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));
+    signal(SIGXFSZ, SIG_IGN);
+    off_t one = write_within(RLIM_INFINITY, path, &alert);
+    rlim_t most = (rlim_t)one + 100;
+    for (alert.number = 2; alert.number < 4; alert.number++)
+        ck_assert_int_eq(write_within(most, path, &alert), one);
+    may_shorten = false;
+    ck_assert_int_eq(write_within(most, path, &alert), one + 100);
+    may_shorten = true;
+    for (alert.number = 5; alert.number < 7; alert.number++)
+        ht_alert_sinks_write(&alert);
+    const char *line = read_all(path);
+    unsigned whole = 0, lines = 0;
+    for (const char *end; (end = strchr(line, '\n')); line = end + 1, lines++)
+        whole += *line == '{' && end[-1] == '}';
+    ck_assert_uint_eq(*line, 0);
+    ck_assert_uint_eq(lines, 4);
+    ck_assert_uint_eq(whole, 3);
+}
+END_TEST
+
 START_TEST(json_lines_are_guarded)
 {
     char path[300], victim[300], items[700];
@@ -717,4 +773,5 @@ SUPPORT_MAIN("watch", one_alert_in_ten_thousand_checks, a_flutter_is_one_alert,
              processes_share_a_file, reset_moves_the_baseline, tags_have_thresholds_of_their_own,
              rates_leave_out_what_is_one_off, a_table_is_no_rate, hint_every_hour,
              leak_enters_and_clears, only_samples_are_fed, restart_begins_new_trends,
-             top_sites_are_those_that_grow, limits, json_lines_are_guarded, cost_of_a_tick)
+             top_sites_are_those_that_grow, limits, json_lines_are_guarded, lines_are_whole,
+             cost_of_a_tick)
