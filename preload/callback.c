@@ -34,7 +34,8 @@ static struct {
     bool resumes;     /* it is to be there again once nobody does */
     bool calling;     /* the function is running, since `called` */
     bool said_threw;  /* of the function that is registered */
-    bool late_guard;  /* the exit handler has been put last once more since it was registered */
+    uint64_t ticks;   /* since it was registered */
+    bool guard_due;   /* the exit handler is to be put last once more */
     bool closed;      /* the process ends */
     pid_t process;    /* in which a function was registered; 0: in none */
     uint64_t dropped; /* since the function was called last */
@@ -120,11 +121,6 @@ void ht_callback_translate(const struct ht_alert *alert, struct heaptally_alert 
 static void call(void)
 {
     struct heaptally_alert alert;
-    /* Where it was registered by a library's constructor, libc had not registered the destructors
-     * of libraries yet; by now it has. */
-    if (!state.late_guard)
-        guard_exit();
-    state.late_guard = true;
     ht_callback_translate(&state.pending[state.first], &alert);
     state.first = (state.first + 1) % CALLBACK_PENDING;
     state.count--;
@@ -163,6 +159,10 @@ static void *callback_main(void *argument)
     bool in_order __attribute__((cleanup(has_ended))) = false;
     pthread_mutex_lock(&lock);
     while (!state.stop && state.running) { /* in the child of a fork neither */
+        if (state.guard_due && state.function && !state.closed) {
+            state.guard_due = false;
+            guard_exit();
+        }
         if (state.count && state.function && !state.closed)
             call();
         else
@@ -255,7 +255,10 @@ static int put_in_place(ht_callback_invoke *invoke, heaptally_alert_function *fu
     state.function = function;
     state.user = user;
     state.first = state.count = 0;
-    state.said_threw = state.late_guard = false;
+    state.said_threw = state.guard_due = false;
+    state.ticks = 0;
+    clock_gettime(CLOCK_MONOTONIC,
+                  &state.called); /* how long it has not returned counts from here */
     __atomic_store_n(&state.process, getpid(), __ATOMIC_RELAXED);
     if (function)
         guard_exit();
@@ -284,6 +287,21 @@ int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *functi
     return error;
 }
 
+/*
+ * Where the function was registered by a library's constructor, libc had not registered the
+ * destructors of libraries yet: ours would run after them. It does so before main, nobody tells
+ * when; so our handler is put last again at ticks 1, 2, 4, 8 and so on.
+ */
+void ht_callback_tick(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t tick = ++state.ticks;
+    state.guard_due |= (tick & (tick - 1)) == 0;
+    if (state.guard_due && state.function)
+        pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
 void ht_callback_deliver(const struct ht_alert *alert)
 {
     struct timespec now;
@@ -294,6 +312,7 @@ void ht_callback_deliver(const struct ht_alert *alert)
         if (state.count == CALLBACK_PENDING) {
             first_dropped = state.dropped++ == 0;
         } else {
+            state.guard_due |= state.ticks == 0; /* an alert before the first tick since then */
             state.pending[(state.first + state.count++) % CALLBACK_PENDING] = *alert;
             pthread_cond_broadcast(&changed);
         }

@@ -9,9 +9,10 @@
  *
  * A function is called by one thread at a time, in the order of the alerts.
  *
- * When the process ends, no call begins once exit has come to where the function was registered,
- * and one that runs has a second to return: so nothing that existed by then is used after it was
- * destroyed. What alerts there are later, those of the last word too, go to the other sinks only.
+ * When the process ends, no call begins once exit has come to where the function was registered (or
+ * to libraries' destructors, where a constructor registered it at least a tick before), and one
+ * that runs has a second to return: so nothing that existed by then is used after it was destroyed.
+ * What alerts there are later, those of the last word too, go to the other sinks only.
  */
 #ifndef HEAPTALLY_CALLBACK_H
 #define HEAPTALLY_CALLBACK_H
@@ -36,6 +37,9 @@ int ht_callback_set(ht_callback_invoke *invoke, heaptally_alert_function *functi
 
 /* Takes an alert to be passed on. The monitor; never waits for the program. */
 void ht_callback_deliver(const struct ht_alert *alert);
+
+/* Once a tick, before its alerts: keeps the end of the process in sight. The monitor. */
+void ht_callback_tick(void);
 
 /* Puts an alert into the form that the program sees. `out->size` is set to the whole. */
 void ht_callback_translate(const struct ht_alert *alert, struct heaptally_alert *out);

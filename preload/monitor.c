@@ -156,6 +156,7 @@ static void look(uint64_t now)
         struct ht_moment moment = ht_moment_now();
         ht_detect_tick(&moment);
         ht_top_sites_tick(&moment);
+        ht_callback_tick();
         check_promises(&moment);
         ht_conditions_tick(&moment);
         ht_surface_publish();

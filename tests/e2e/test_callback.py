@@ -92,12 +92,15 @@ class Callback(harness.TallyTest):
         self.at_the_end("itself", 1)
 
     def test_not_after_destructors_of_libraries(self):
-        """A library that sets the callback as it is loaded, and is destroyed after all else."""
+        """A library that sets the callback as it is loaded, and is destroyed after all else: whether
+        it has been called by then, or never was."""
         env = self.environment({"THRESHOLD": "early=1KB;late=1KB"})
         env["LD_PRELOAD"] = harness.program("early_callback.so") + " " + env["LD_PRELOAD"]
-        result = harness.run([harness.program("just_allocate"), "1"], self.dir, env, timeout=20)
-        self.expect("end of a library: status and output", (result.status, result.out),
-                    (0, "done\ncalled 1 after the end 0\n"))
+        for name, more, called in (("called", {}, 1), ("never called", {"QUIET": "1"}, 0)):
+            result = harness.run([harness.program("just_allocate"), "1"], self.dir, env | more,
+                                 timeout=20)
+            self.expect(f"end of a library, {name}: status and output", (result.status, result.out),
+                        (0, f"done\ncalled {called} after the end 0\n"))
 
 
 if __name__ == "__main__":
