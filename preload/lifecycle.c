@@ -27,7 +27,6 @@
 #include "raw_io.h"
 #include "real_alloc.h"
 #include "snapshot_write.h"
-#include "stack_bounds.h"
 #include "stack_cache.h"
 #include "surface.h"
 #include "tag_rules.h"
@@ -247,7 +246,7 @@ __attribute__((constructor)) static void start(void)
     if (ht_self->busy == HT_UNBORN && !ht_is_dormant())
         ht_thread_begin();
     if (!ht_self->busy)
-        ht_stack_bounds_main(ht_self);
+        ht_thread_find_main_bounds(ht_self);
     if (!ht_is_dormant()) {
         if (first)
             begin_watching();

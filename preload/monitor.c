@@ -176,7 +176,6 @@ static void work(uint64_t now)
 {
     uint64_t began = ht_thread_cpu_ns();
     unsigned new_stacks = ht_aggregate_discover();
-    ht_stack_bounds_learn(now);
     ht_modules_settle(now);
     plan_poll(now, new_stacks);
     due.poll = at_the_earliest(due.poll, began, new_stacks ? REST_LEARNING : REST_STEADY);
@@ -299,6 +298,7 @@ static void *monitor_main(void *argument)
     (void)argument;
     struct ht_thread *outside = ht_internal_begin();
     begin_plan(ht_now_ns());
+    ht_stack_bounds_begin();
     pthread_mutex_lock(&gate);
     if (!stop_requested && counting)
         open_file();

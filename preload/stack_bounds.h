@@ -1,22 +1,29 @@
 /*
- * Where a thread's own stack lies, so that a capture may copy beyond the page it starts in.
+ * Where the calling thread's own stack lies: from its stack pointer to the end of that, all is
+ * mapped and stays so.
  *
- * Nothing that libc offers for this can be used inside malloc: pthread_getattr_np takes a lock
- * and allocates while it holds it. The main thread's stack is known from the loader. For others the
- * monitor looks up the mapping that holds the thread's control block, which glibc puts at the top
- * of the stack; until then copies end at the page.
+ * The mapping around it says nothing: neighbours that allow the same are one line in the kernel's
+ * list. And what libc offers cannot be used inside malloc: pthread_getattr_np takes a lock and
+ * allocates while it holds it. But what it reads stands in the thread's own control block: where
+ * the stack's memory begins, its size, and how much of that is guard, one word after the other.
+ * Where in the control block is found out once, on a thread of which libc has been asked; until
+ * then, and where it is not found, no bounds are known but those of the main thread, whose stack
+ * the loader knows.
  */
 #ifndef HEAPTALLY_STACK_BOUNDS_H
 #define HEAPTALLY_STACK_BOUNDS_H
 
 #include <stdint.h>
 
-#include "thread_state.h"
+/* Finds out, on a thread of ours that has a guard, as threads have unless they ask for none. Any
+ * number of times. Allocates. */
+void ht_stack_bounds_begin(void);
 
-/* The calling thread's bounds, if it is the main thread. */
-void ht_stack_bounds_main(struct ht_thread *thread);
+/* The lowest address of the calling thread's stack, whose control block is at its end; 0 where that
+ * is not known, and on the main thread. */
+uintptr_t ht_stack_bounds_low(void);
 
-/* Looks up the threads that have none, at most ten times a second. Monitor thread. */
-void ht_stack_bounds_learn(uint64_t now_ns);
+/* The end of the main thread's stack, and an address below it down to which nothing else is. */
+uintptr_t ht_stack_bounds_main(uintptr_t *low);
 
 #endif

@@ -37,9 +37,7 @@ void ht_memo_next_generation(void)
 /* Whether `sp` lies in the thread's own stack, as far as that is known. */
 static bool is_own_stack(const struct ht_thread *thread, uintptr_t sp)
 {
-    /* What was found for the thread that had this state before is not its own. */
-    uintptr_t high = __atomic_load_n(&thread->stack_high, __ATOMIC_ACQUIRE);
-    return high == thread->thread_pointer && sp < high && sp >= thread->stack_low;
+    return sp < thread->stack_high && sp >= thread->stack_low;
 }
 
 static bool word_equal(ht_entry entry, uint32_t distance, uint64_t value)
@@ -73,7 +71,7 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
     if (record->key & HT_MEMO_CARE) {
         if (is_own_stack(thread, ht_entry_sp(entry)))
             return HT_NO_SITE;
-        ht_thread_want_bounds(thread); /* the record may be of an earlier owner of this state */
+        ht_thread_find_bounds(thread); /* then the next comes here no more */
     }
     return words_equal_in_order(entry, record) ? record->site : HT_NO_SITE;
 }
@@ -99,6 +97,7 @@ struct memo {
 static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry entry)
 {
     uintptr_t sp = ht_entry_sp(entry);
+    ht_thread_find_bounds(thread);
     bool known = is_own_stack(thread, sp);
     *memo = (struct memo){
         .thread = thread,
@@ -108,8 +107,6 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
         .known_stack = known,
         .fits = true,
     };
-    if (!known)
-        ht_thread_want_bounds(thread); /* for the quick way, once they are there */
 }
 
 /* Far below 2^31, so that two of them are no word with bit 63 set. */
@@ -269,8 +266,6 @@ static uint32_t capture(const struct memo *memo, const uint32_t *frames, unsigne
     slot->at = *at;
     slot->tag = tag;
     slot->fallback = fallback;
-    if (by_page)
-        ht_thread_want_bounds(thread);
     uint32_t provisional = slot->provisional;
     if (provisional)
         ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] =

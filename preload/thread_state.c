@@ -10,6 +10,7 @@
 #include "counters.h"
 #include "internal_heap.h"
 #include "module_map.h"
+#include "stack_bounds.h"
 
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
  * than that is there. */
@@ -24,7 +25,6 @@ static struct ht_thread *without_state(enum ht_busy busy)
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) = &ht_unborn;
 struct ht_thread *ht_threads;
-uint32_t ht_bounds_wanted;
 
 /* The first threads of a process are its main loops: they get room for many stacks. The others
  * stay, with everything, within one 48 KB block. */
@@ -116,6 +116,34 @@ static struct ht_thread *make(void)
     return thread;
 }
 
+void ht_thread_find_bounds(struct ht_thread *thread)
+{
+    uintptr_t low = thread->stack_high ? 0 : ht_stack_bounds_low();
+    if (low) {
+        thread->stack_low = low;
+        thread->stack_high = thread->thread_pointer;
+    }
+}
+
+void ht_thread_find_main_bounds(struct ht_thread *thread)
+{
+    if (thread->tid == getpid())
+        thread->stack_high = ht_stack_bounds_main(&thread->stack_low);
+}
+
+/* Records rest on the bounds of the stack they are of: a thread on another one begins anew. The
+ * same control block and the same bounds are a stack that libc had kept. */
+static void take_stack(struct ht_thread *thread)
+{
+    uintptr_t pointer = (uintptr_t)pthread_self(), low = thread->stack_low;
+    bool same = thread->thread_pointer == pointer;
+    thread->thread_pointer = pointer;
+    thread->stack_low = thread->stack_high = 0;
+    ht_thread_find_bounds(thread);
+    if (!same || thread->stack_low != low)
+        memset(thread->memo_index, 0, sizeof thread->memo_index);
+}
+
 static bool begin(void)
 {
     ht_self = without_state(HT_BEGINNING);
@@ -128,14 +156,7 @@ static bool begin(void)
     }
     ht_thread_set_tag(thread, 0);
     thread->farewells = 0;
-    /* Records rest on the bounds of the stack they are of: a thread on another one begins anew. One
-     * with the same control block has the same stack, which libc had kept. */
-    if (thread->thread_pointer != (uintptr_t)pthread_self())
-        memset(thread->memo_index, 0, sizeof thread->memo_index);
-    thread->thread_pointer = (uintptr_t)pthread_self(); /* before its bounds are wanted */
-    thread->stack_low = thread->stack_high = 0;
-    thread->bounds_tries = 0;
-    thread->wants_bounds = false;
+    take_stack(thread);
     thread->tid = (pid_t)syscall(SYS_gettid);
     if (farewell_key_made)
         pthread_setspecific(farewell_key, thread);

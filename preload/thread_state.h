@@ -73,10 +73,8 @@ struct ht_thread {
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
     uint32_t taken;           /* by compare-and-swap: 1 while a thread owns the state */
-    uint8_t bounds_tries;     /* looks of the monitor for these bounds that found nothing */
-    bool wants_bounds;        /* a walk was on a stack of unknown extent */
-    uintptr_t stack_low;      /* the thread's own stack, where known: then stack_high is */
-    uintptr_t stack_high;     /* thread_pointer; written last, by the owner or the monitor */
+    uintptr_t stack_low;      /* the thread's own stack; both 0 where it is not known */
+    uintptr_t stack_high;     /* memory from a stack pointer of the thread's to here is mapped */
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
     struct ht_thread *next;   /* in the list of all states; never changes */
 
@@ -115,16 +113,11 @@ static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
 extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
 extern struct ht_thread ht_unborn;
 
-/* 1 where some thread has asked for its bounds: else nobody need go and look. */
-extern uint32_t ht_bounds_wanted HT_HIDDEN;
+/* Takes in the bounds of the calling thread's own stack, where they have got known since. */
+void ht_thread_find_bounds(struct ht_thread *thread);
 
-/* Asks for the bounds of the calling thread's stack. */
-static inline void ht_thread_want_bounds(struct ht_thread *thread)
-{
-    thread->wants_bounds = true;
-    if (!__atomic_load_n(&ht_bounds_wanted, __ATOMIC_RELAXED))
-        __atomic_store_n(&ht_bounds_wanted, 1, __ATOMIC_RELEASE);
-}
+/* The same for the main thread, if `thread` is that. */
+void ht_thread_find_main_bounds(struct ht_thread *thread);
 
 /* All states ever made: follow `next`. The list only grows, at its head. */
 extern struct ht_thread *ht_threads;

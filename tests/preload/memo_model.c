@@ -208,7 +208,7 @@ void memo_stress(bool known_stack, uint32_t memo_words)
     struct ht_thread *thread = memo_thread(memo_words);
     if (known_stack) {
         thread->stack_low = (uintptr_t)memo_stack;
-        thread->stack_high = thread->thread_pointer = (uintptr_t)(memo_stack + MEMO_WORDS);
+        thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
     }
     struct hits hits = {0};
     for (unsigned i = 0; i < ROUNDS; i++) {

@@ -64,7 +64,7 @@ START_TEST(unknown_frames_are_captured)
     struct ht_thread *thread = memo_thread(1000);
     memset(memo_stack, 0, sizeof memo_stack);
     thread->stack_low = (uintptr_t)memo_stack;
-    thread->stack_high = thread->thread_pointer = (uintptr_t)(memo_stack + MEMO_WORDS);
+    thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
     ht_captures[0].provisional = HT_PROVISIONAL_BASE + 5;
     for (unsigned i = 0; i < HT_CAPTURE_SLOTS + 3; i++) {
         memo_stack[9] = 0x900000 + 16 * i;

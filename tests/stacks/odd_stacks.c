@@ -9,7 +9,10 @@
  *   odd_stacks vfork          children that share the memory, allocate, and _exit or exec
  *   odd_stacks main-ends      main ends by pthread_exit while threads go on
  *   odd_stacks contexts       fibers on heap stacks that go through one stack after the other
- *
+ *   odd_stacks neighbours     a thread whose stack is one mapping with what lies below it, until
+ *                             that is given back
+ *   odd_stacks smaller        a thread with another stack at the end of one that was larger, and a
+ *                             fiber where that one was
  *
  * Prints how many blocks were allocated in the tree.
  */
@@ -20,6 +23,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -206,14 +210,138 @@ static int contexts(void)
     return 0;
 }
 
+/* ---- stacks that the program makes -------------------------------------------------------------
+ */
+
+#define ALTERNATE ((size_t)32 << 10)
+#define BUFFER    ((size_t)64 << 10)
+#define SMALL     ((size_t)64 << 10)
+#define LARGE     ((size_t)1 << 20)
+
+static char *memory; /* for these two cases */
+
+static void *map(char *at, size_t bytes)
+{
+    void *p = mmap(at, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+    if (p == MAP_FAILED)
+        exit(3);
+    return p;
+}
+
+/* Runs a thread on the stack that is given, to its end. */
+static void run_on(char *stack, size_t bytes, void *(*function)(void *))
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, stack, bytes);
+    if (pthread_create(&thread, &attributes, function, NULL) || pthread_join(thread, NULL))
+        exit(3);
+}
+
+static void strike(int signal)
+{
+    (void)signal;
+    visit(1);
+    visit(2);
+}
+
+/* The alternate stack ends where the buffer was: nothing is behind it. */
+static void *with_neighbours(void *argument)
+{
+    stack_t alternate = {.ss_sp = memory, .ss_size = ALTERNATE};
+    struct sigaction action = {.sa_handler = strike, .sa_flags = SA_ONSTACK};
+    sigaltstack(&alternate, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    visit_all(200, 77);
+    munmap(memory + ALTERNATE, BUFFER);
+    pthread_kill(pthread_self(), SIGUSR1);
+    return argument;
+}
+
+static int neighbours(void)
+{
+    memory = map(NULL, ALTERNATE + BUFFER + LARGE);
+    run_on(memory + ALTERNATE + BUFFER, LARGE, with_neighbours);
+    return 0;
+}
+
+static char *where; /* the allocation in `at_depth` was, on the stack */
+
+/* Allocates at about 9000 bytes a level from where it is called. */
+static OPAQUE void at_depth(unsigned levels)
+{
+    volatile char room[9000];
+    room[0] = 0;
+    where = (char *)room;
+    if (levels > 0)
+        at_depth(levels - 1);
+    else
+        visit(5);
+    NO_TAIL_CALL();
+}
+
+static void shallow(void)
+{
+    at_depth(0);
+}
+
+/* Has a fiber allocate whose stack ends at `end`; where that was. */
+static char *allocate_below(char *end)
+{
+    getcontext(&fibers[0]);
+    fibers[0].uc_stack.ss_sp = end - 12288;
+    fibers[0].uc_stack.ss_size = 12288;
+    fibers[0].uc_link = &scheduler;
+    makecontext(&fibers[0], shallow, 0);
+    swapcontext(&scheduler, &fibers[0]);
+    return where;
+}
+
+static char *was_at;
+
+static void *on_large(void *argument)
+{
+    for (unsigned i = 0; i < 300; i++) {
+        at_depth(40);
+        usleep(2000);
+    }
+    was_at = where;
+    return argument;
+}
+
+/* Behind the end of the fiber's stack nothing is mapped, where the large one went on. */
+static void *on_small(void *argument)
+{
+    static char elsewhere[16384] __attribute__((aligned(16)));
+    char *end = elsewhere + sizeof elsewhere;
+    char *behind = was_at + (end - allocate_below(end));
+    uintptr_t page = 4096, last = (uintptr_t)behind / page * page;
+    map((char *)last - 4 * page, 5 * page);
+    for (unsigned i = 0; i < 300; i++) {
+        if (allocate_below(behind) != was_at)
+            exit(3);
+        usleep(1000);
+    }
+    return argument;
+}
+
+static int smaller(void)
+{
+    memory = map(NULL, LARGE);
+    run_on(memory, LARGE, on_large);
+    munmap(memory, LARGE - SMALL);
+    run_on(memory + LARGE - SMALL, SMALL, on_small);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int (*run)(void);
-} cases[] = {{"signals", signals},
-             {"small-threads", small_threads},
-             {"vfork", vforks},
-             {"main-ends", main_ends},
-             {"contexts", contexts}};
+} cases[] = {{"signals", signals},     {"small-threads", small_threads}, {"vfork", vforks},
+             {"main-ends", main_ends}, {"contexts", contexts},           {"neighbours", neighbours},
+             {"smaller", smaller}};
 
 int main(int argc, char **argv)
 {

@@ -77,6 +77,12 @@ class OddStacksTest(harness.TallyTest):
     def test_contexts(self):
         self.check("contexts", 0.2)
 
+    def test_neighbours(self):
+        self.check("neighbours", 0.2)
+
+    def test_smaller(self):
+        self.check("smaller", 0.2)
+
 
 if __name__ == "__main__":
     harness.main()
