@@ -2,8 +2,10 @@
  * A thread's memo: random stacks against the model (memo_model.h), generations that make it void,
  * and what is asked of the monitor.
  */
+#include <pthread.h>
 #include <string.h>
 
+#include "../../preload/stack_bounds.h"
 #include "memo_model.h"
 #include "support.h"
 
@@ -93,5 +95,40 @@ START_TEST(unknown_frames_are_captured)
 }
 END_TEST
 
+/* Compares what the control block says with what libc says; `argument` is the lowest address of a
+ * stack that the test has made, or NULL. */
+static void *find_bounds(void *argument)
+{
+    pthread_attr_t attributes;
+    void *low;
+    size_t size;
+    ck_assert_int_eq(pthread_getattr_np(pthread_self(), &attributes), 0);
+    ck_assert_int_eq(pthread_attr_getstack(&attributes, &low, &size), 0);
+    pthread_attr_destroy(&attributes);
+    ht_stack_bounds_begin();
+    ck_assert_uint_eq(ht_stack_bounds_low(), (uintptr_t)low);
+    if (argument)
+        ck_assert_ptr_eq(low, argument);
+    return NULL;
+}
+
+START_TEST(bounds_are_those_of_libc)
+{
+    static char own[256 << 10] __attribute__((aligned(4096)));
+    pthread_t thread;
+    pthread_attr_t attributes;
+    ck_assert_uint_eq(ht_stack_bounds_low(), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, find_bounds, NULL), 0);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(ht_stack_bounds_low(), 0); /* the main thread has no such words */
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, own, sizeof own);
+    ck_assert_int_eq(pthread_create(&thread, &attributes, find_bounds, own), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+}
+END_TEST
+
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
-             generations_void_what_was_remembered, unknown_frames_are_captured)
+             generations_void_what_was_remembered, unknown_frames_are_captured,
+             bounds_are_those_of_libc)
