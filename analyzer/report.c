@@ -220,6 +220,14 @@ bool ht_report_truncated(const struct ht_profile *p)
     return p->reading.torn || p->last.truncated > 0;
 }
 
+bool ht_report_was_stopped(const struct ht_report *r)
+{
+    bool stopped = r->profile->resumed_ns > 0;
+    for (size_t i = 0; i < r->part_count; i++)
+        stopped |= ht_report_was_stopped(&r->parts[i]);
+    return stopped;
+}
+
 int ht_report_static_allocator(const struct ht_profile *p)
 {
     static const struct {

@@ -107,6 +107,10 @@ bool ht_is_suspect(const struct ht_controller *controller);
 /* Whether the tables of allocations lost detail or the file lost its tail. */
 bool ht_report_truncated(const struct ht_profile *profile);
 
+/* Whether counting was stopped for a time, or begun late: frees of what was allocated then are
+ * foreign. */
+bool ht_report_was_stopped(const struct ht_report *report);
+
 /* 1, 0, or -1 where the process did not say: whether its allocator is linked in. */
 int ht_report_static_allocator(const struct ht_profile *profile);
 

@@ -367,6 +367,7 @@ static void write_quality(struct page *page)
                        : 0);
     ht_page_number(j, "foreign", last->foreign_frees);
     ht_page_number(j, "foreignBytes", last->foreign_bytes);
+    ht_page_bool(j, "stopped", ht_report_was_stopped(r));
     ht_page_number(j, "overruns", last->suspected_overruns);
     ht_page_number(j, "dropped", last->dropped_ticks);
     ht_page_number(j, "truncated", last->truncated);

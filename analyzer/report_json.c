@@ -227,15 +227,16 @@ static json_t *quality_block(const struct ht_report *r)
     uint64_t allocated = last->fallback.allocated_bytes, freed = last->fallback.freed_bytes;
     int linked_in = ht_report_static_allocator(p);
     bool known = p->has_tick;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "fallback_bytes",
-                     ht_json_number_if(known, allocated), "fallback_live_bytes",
+    return json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
+                     "fallback_bytes", ht_json_number_if(known, allocated), "fallback_live_bytes",
                      ht_json_number_if(known, allocated > freed ? allocated - freed : 0),
                      "foreign_frees", ht_json_number_if(known, last->foreign_frees),
                      "foreign_bytes", ht_json_number_if(known, last->foreign_bytes),
-                     "suspected_overruns", ht_json_number_if(known, last->suspected_overruns),
-                     "static_allocator", linked_in < 0 ? json_null() : json_boolean(linked_in),
-                     "truncated", ht_report_truncated(p), "torn", ht_json_text(p->reading.torn),
-                     "dropped_ticks", ht_json_number_if(known, last->dropped_ticks), "own_bytes",
+                     "counting_was_stopped", ht_report_was_stopped(r), "suspected_overruns",
+                     ht_json_number_if(known, last->suspected_overruns), "static_allocator",
+                     linked_in < 0 ? json_null() : json_boolean(linked_in), "truncated",
+                     ht_report_truncated(p), "torn", ht_json_text(p->reading.torn), "dropped_ticks",
+                     ht_json_number_if(known, last->dropped_ticks), "own_bytes",
                      ht_json_number_if(known, last->own_bytes), "modules_without_symbols",
                      modules_array(r));
 }

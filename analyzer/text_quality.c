@@ -56,8 +56,11 @@ static void counting_quality(const struct ht_page *page)
                              (int64_t)(last->total.allocated_bytes & INT64_MAX)),
                   ht_grouped(live)));
     ht_labelled(page, "foreign",
-                ht_format("%s of blocks never seen, %s", ht_counted(last->foreign_frees, "free"),
-                          ht_counted(last->foreign_bytes, "byte")));
+                ht_format("%s of blocks never seen, %s%s", ht_counted(last->foreign_frees, "free"),
+                          ht_counted(last->foreign_bytes, "byte"),
+                          last->foreign_frees && ht_report_was_stopped(page->report)
+                              ? "; of those allocated while counting was stopped, too"
+                              : ""));
     ht_labelled(
         page, "overruns",
         ht_format("%s with an overwritten end", ht_counted(last->suspected_overruns, "block")));

@@ -12,7 +12,7 @@ function qualityLines() {
   if (q.newer) say("note", "Newer", `${counted(q.newer, "record")} of a newer format left out`);
   const share = data.memory.allocated ? q.fallback / data.memory.allocated : 0;
   say(share > 0.05 ? "note" : "good", "Fallback", `${bytes(q.fallback)} (${percent(q.fallback, data.memory.allocated)} of all allocated, ${bytes(q.fallbackLive)} live) known by return address or controller only`);
-  say(q.foreign ? "note" : "good", "Foreign", `${counted(q.foreign, "free")} of blocks never seen${q.foreign ? ", " + bytes(q.foreignBytes) : ""}`);
+  say(q.foreign ? "note" : "good", "Foreign", `${counted(q.foreign, "free")} of blocks never seen${q.foreign ? ", " + bytes(q.foreignBytes) : ""}${q.foreign && q.stopped ? "; of those allocated while counting was stopped, too" : ""}`);
   say(q.overruns ? "bad" : "good", "Overruns", `${counted(q.overruns, "block")} with an overwritten end`);
   say(q.dropped || q.truncated ? "note" : "good", "Dropped", `${counted(q.dropped, "tick")} not taken or not written, detail lost in ${counted(q.truncated, "full table")}`);
   const allocator = ["unknown whether the program has one linked in", "none linked into the program", "linked into the program: what it gives out is not seen"];

@@ -21,8 +21,9 @@ KEYS = {
     "no_alloc": "region allocations bytes sites",
     "no_alloc/sites": "tag allocations bytes live_bytes cut fallback stack",
     "alerts": "time kind state severity tag value_mb threshold_mb rss_mb growth_mb message",
-    "quality": "fallback_bytes fallback_live_bytes foreign_frees foreign_bytes suspected_overruns "
-               "static_allocator truncated torn dropped_ticks own_bytes modules_without_symbols",
+    "quality": "fallback_bytes fallback_live_bytes foreign_frees foreign_bytes "
+               "counting_was_stopped suspected_overruns static_allocator truncated torn "
+               "dropped_ticks own_bytes modules_without_symbols",
     "modules_without_symbols": "module problem",
 }
 

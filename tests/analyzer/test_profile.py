@@ -258,7 +258,8 @@ class Profile(driver.Case):
         report = self.load(htl.File())
         self.assertEqual(set(report["memory"].values()), {None})
         self.assertEqual([v for k, v in report["quality"].items()
-                          if k not in ("truncated", "modules_without_symbols")], [None] * 9)
+                          if k not in ("truncated", "modules_without_symbols",
+                                       "counting_was_stopped")], [None] * 9)
         self.assertEqual((report["process"]["duration_s"], report["process"]["complete"]),
                          (0, False))
         self.assertEqual((report["controllers"], report["alerts"]), ([], []))
@@ -299,10 +300,18 @@ class Profile(driver.Case):
                             fallback=htl.figures((100, 3), (40, 1)))
         self.assertEqual(self.load(f)["quality"],
                          dict(fallback_bytes=100, fallback_live_bytes=60, foreign_frees=3,
-                              foreign_bytes=33, suspected_overruns=2, static_allocator=None,
-                              truncated=True, torn=None, dropped_ticks=4, own_bytes=77,
+                              foreign_bytes=33, counting_was_stopped=False,
+                              suspected_overruns=2, static_allocator=None, truncated=True, torn=None, dropped_ticks=4, own_bytes=77,
                               modules_without_symbols=[
                                   dict(module="/nonexistent/a", problem="file not found")]))
+
+    def test_frees_of_what_was_allocated_while_stopped(self):
+        f = one_site()
+        f.tick(1, tags={1: dict(allocated=(9, 1))})
+        f.tick(60, tags={1: dict(allocated=(9, 1))}, foreign=(5, 500), flags=2)  # resumed
+        self.assertIs(self.load(f)["quality"]["counting_was_stopped"], True)
+        said = "5 frees of blocks never seen, 500 bytes; of those allocated while counting was"
+        self.assertIn(said, " ".join(self.text(f.write(self.path("stopped.htl"))).split()))
 
     # ---- resident memory over time ----
 
@@ -361,8 +370,8 @@ class Profile(driver.Case):
         self.assertGreater(t["ci_high"], 0)
 
     def test_trend_of_a_leak(self):
-        """Resident memory that leaks, and holds a large table late: a straight line through it might
-        as well be flat, so beside the verdict stand its own rate and interval."""
+        """Resident memory that leaks, and holds a large table late: a straight line through it
+        might as well be flat, so beside the verdict stand its own rate and interval."""
         t = self.trend([50 * MB + i * MB // 20 + (i >= 190) * 200 * MB for i in range(200)])
         self.assertEqual(t["verdict"], "leak")
         self.assertGreater(t["ci_low"], 0)
