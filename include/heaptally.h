@@ -683,9 +683,9 @@ HEAPTALLY_INLINE_ int heaptally_snapshot(void) HEAPTALLY_NOEXCEPT_
 
 /*
  * Begin to count, and stop; they wait until that is done, 2 s at most. What is allocated while
- * nothing is counted stays uncounted; blocks that were counted are counted out when they are freed.
- * Trends and baselines begin anew with a start. 0, also where it is so already; -EPERM where the
- * process is left out of counting for good.
+ * nothing is counted stays uncounted, and so do instantiations and cycles; blocks that were counted
+ * are counted out when they are freed. Trends and baselines begin anew with a start. 0, also where
+ * it is so already; -EPERM where the process is left out of counting for good.
  */
 HEAPTALLY_INLINE_ int heaptally_start(void) HEAPTALLY_NOEXCEPT_
 {

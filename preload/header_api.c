@@ -64,22 +64,30 @@ EXPORT void heaptally_v1_no_alloc_leave(uint32_t previous)
     heaptally_v1_leave(previous);
 }
 
+/* While blocks are not counted, neither is what they are divided by. */
+static bool counts(void)
+{
+    return !(ht_slow & HT_SLOW_DORMANT);
+}
+
 EXPORT void heaptally_v1_constructed(uint32_t tag);
 EXPORT void heaptally_v1_constructed(uint32_t tag)
 {
-    ht_tag_count_instantiation(tag);
+    if (counts())
+        ht_tag_count_instantiation(tag);
 }
 
 EXPORT void heaptally_v1_cycle(uint32_t tag);
 EXPORT void heaptally_v1_cycle(uint32_t tag)
 {
-    ht_tag_count_cycle(tag);
+    if (counts())
+        ht_tag_count_cycle(tag);
 }
 
 EXPORT void heaptally_v1_adopt(uint32_t tag, const void *block);
 EXPORT void heaptally_v1_adopt(uint32_t tag, const void *block)
 {
-    ht_tag_count_instantiation(tag);
+    heaptally_v1_constructed(tag);
     if (block && tag && tag < HT_TAGS)
         ht_track_adopted(tag, block);
 }

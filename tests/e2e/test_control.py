@@ -237,10 +237,11 @@ class Commands(Controlled):
         self.expect("stop", self.answer("stop", process.pid), f"{process.pid}: stopped\n")
         self.expect("stopped, in status and list", (self.status(process)["process"]["state"],
                     "(stopped)" in self.answer("list")), ("stopped", True))
-        before = self.controller(process, "classical")["live_blocks"]
+        counts = lambda: [self.controller(process, "classical")[key]
+                          for key in ("live_blocks", "instantiations")]
+        before, made = counts()
         time.sleep(0.2)
-        self.expect("blocks while stopped", self.controller(process, "classical")["live_blocks"],
-                    before)
+        self.expect("blocks and instantiations while stopped", counts(), [before, made])
         self.expect("start", self.answer("start", process.pid), f"{process.pid}: counting\n")
         self.await_that(lambda: self.controller(process, "classical")["live_blocks"] > before,
                         "blocks after the start")
