@@ -18,7 +18,7 @@ struct ht_sums ht_sums;
 struct place {
     uint64_t next[HT_FIGURES];  /* cells and totals of this id, while a look is under way */
     uint64_t raw[HT_FIGURES];   /* the same at the last look at which they stood still */
-    uint64_t spent[HT_FIGURES]; /* provisional: the part of raw that belongs to earlier uses */
+    uint64_t spent[HT_FIGURES]; /* the part of raw that is not told of, modulo 2^64 */
     const struct ht_total *total;
     struct ht_site_view *view;
     uint32_t finished; /* of the total, when the look began */
@@ -463,6 +463,23 @@ static bool finish_place(struct place *place)
     return __atomic_load_n(&place->total->started, __ATOMIC_RELAXED) == place->finished;
 }
 
+/*
+ * Takes over what was found. A block that had been counted when the last look came, and that the
+ * allocator then did not have, has been taken back since: it stays, as one that came and went, so
+ * that no figure falls.
+ */
+static void take_figures(struct place *place)
+{
+    for (unsigned f = HT_ALLOCATED_BYTES; f <= HT_ALLOCATED_BLOCKS; f++) {
+        if (__builtin_expect(place->next[f] >= place->raw[f], 1))
+            continue;
+        uint64_t fall = place->raw[f] - place->next[f];
+        place->spent[f] -= fall;
+        place->spent[f - HT_ALLOCATED_BYTES + HT_FREED_BYTES] -= fall;
+    }
+    memcpy(place->raw, place->next, sizeof place->raw);
+}
+
 /* One try: figures into `raw` of all sites that stood still; how many did not. */
 static uint32_t try_look(void)
 {
@@ -475,7 +492,7 @@ static uint32_t try_look(void)
             __builtin_prefetch(places[i + AHEAD].total);
         place->moving = !finish_place(place);
         if (!place->moving)
-            memcpy(place->raw, place->next, sizeof place->raw);
+            take_figures(place);
         moving += place->moving;
     }
     return moving;
@@ -538,7 +555,7 @@ static void catch_figures(struct place *place, uint32_t site)
             raise_figures(place->raw, place->next);
         if (rest != STILL)
             continue;
-        memcpy(place->raw, place->next, sizeof place->raw);
+        take_figures(place);
         return;
     }
 }

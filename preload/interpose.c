@@ -82,6 +82,8 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
     void *p = ask(how, alignment, ht_seal_padded(size));
     if (p)
         ht_track_allocated(p, counted, entry);
+    else
+        ht_track_refused();
     return p;
 }
 

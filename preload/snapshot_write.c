@@ -365,13 +365,19 @@ static uint64_t distance(uint64_t a, uint64_t b)
     return a > b ? a - b : b - a;
 }
 
+/* How much of a figure, which does not fall, is not in the file yet. */
+static uint64_t since(uint64_t now, uint64_t written)
+{
+    return now > written ? now - written : 0;
+}
+
 /* How much the file is behind on a site: by live bytes first, so that what grows slowly under much
  * traffic comes up in the end; where nothing was to be allocated, all traffic counts as much. */
 static uint64_t behind(uint32_t site)
 {
     const struct ht_site_view *view = ht_site_view(site);
     uint64_t live = distance(ht_live_bytes(&view->now), ht_live_bytes(&view->written));
-    uint64_t traffic = view->now.allocated_bytes - view->written.allocated_bytes;
+    uint64_t traffic = since(view->now.allocated_bytes, view->written.allocated_bytes);
     return live * 64 + traffic * (view->region ? 64 : 1);
 }
 
@@ -441,8 +447,8 @@ static void choose_sites(bool all, struct htl_tick *tick)
     most_first(limit);
     for (uint32_t i = limit; i < chosen_count; i++) {
         const struct ht_site_view *view = ht_site_view(chosen[i].site);
-        tick->left_out_bytes += view->now.allocated_bytes - view->written.allocated_bytes +
-                                view->now.freed_bytes - view->written.freed_bytes;
+        tick->left_out_bytes += since(view->now.allocated_bytes, view->written.allocated_bytes) +
+                                since(view->now.freed_bytes, view->written.freed_bytes);
     }
     tick->left_out_sites = chosen_count - limit;
     chosen_count = limit;

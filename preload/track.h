@@ -20,6 +20,8 @@
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator */
+#define HT_SLOW_FAILURES  8u /* counted, once the allocator has had the memory: it often has none  \
+                              */
 extern uint32_t ht_slow HT_HIDDEN;
 
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
@@ -32,8 +34,20 @@ bool ht_slow_remove(uint32_t reason);
 /* ---- the rare cases, out of line ----------------------------------------------------------------
  */
 
-/* The allocator had no memory: takes back what ht_track_coming counted. Returns NULL. */
+/*
+ * The allocator had no memory: takes back what ht_track_coming counted. Returns NULL.
+ *
+ * A look in between has seen the block, which then stays as one that came and went. So that this
+ * is rare, allocations that fail often no longer go the short way.
+ */
 void *ht_track_failed(uint32_t site, size_t size);
+
+/* The allocator had no memory, and nothing had been counted. */
+void ht_track_refused(void);
+
+/* The monitor has looked at the counters: where nothing failed since the last time, allocations may
+ * go the short way again. */
+void ht_track_looked(void);
 
 /* Counts a new block and seals it, the general way. */
 void ht_track_allocated(void *p, size_t size, ht_entry entry);

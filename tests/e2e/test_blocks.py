@@ -29,6 +29,25 @@ class Blocks(harness.TallyTest):
         self.expect("adopted: instantiations of the second", second["instantiations"], 100)
         self.expect("adopted: blocks ever allocated by the first", first["allocated_blocks"], 100)
 
+    def test_refused(self):
+        """Blocks that the allocator does not have are none: they never seem to be there, nor to
+        have been, but for one that a look at the counters falls into: it came and went."""
+        result = self.tally([harness.program("refused"), 1500])
+        self.expect("refused: exit status", result.status, 0)
+        report = self.report(self.only_snapshot())
+        refused = controller(report, "asked")
+        self.expect("refused: live", (refused["live_blocks"], refused["live_bytes"]), (0, 0))
+        there, seen = int(result.out), refused["allocated_blocks"] - int(result.out)
+        self.expect_that("refused: blocks beyond those that were there", seen, 0 <= seen <= 2,
+                         "0 to 2")
+        self.expect(f"refused: bytes of {there} blocks and {seen}", refused["allocated_bytes"],
+                    100 * there + 50000 * seen)
+        self.expect_that("refused: peak", refused["peak_bytes"],
+                         refused["peak_bytes"] <= (50100 if seen else 100),
+                         "one block" if seen else "one block that was there")
+        self.expect_that("refused: verdict", refused["verdict"], refused["verdict"] != "invalid",
+                         "any but invalid")
+
     def test_overrun(self):
         result = self.tally([harness.program("overrun")])
         self.expect("overrun by one byte: exit status and output", (result.status, result.out),
