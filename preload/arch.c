@@ -4,7 +4,7 @@
 
 #include "raw_io.h"
 
-bool ht_gathers;
+uint32_t ht_gather;
 
 /* The kernel knows of processors and microcode what a program cannot ask for. */
 static bool gathers_unhindered(void)
@@ -16,9 +16,17 @@ static bool gathers_unhindered(void)
            strncmp(text, unhindered, sizeof unhindered - 1) == 0;
 }
 
-void ht_arch_begin(void)
+enum ht_gather ht_gather_widest(void)
 {
     __builtin_cpu_init();
-    ht_gathers =
-        __builtin_cpu_is("intel") && __builtin_cpu_supports("avx2") && gathers_unhindered();
+    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return HT_GATHER_8;
+    return __builtin_cpu_supports("avx2") ? HT_GATHER_4 : HT_GATHER_NONE;
+}
+
+void ht_arch_begin(void)
+{
+    enum ht_gather widest = ht_gather_widest();
+    if (__builtin_cpu_is("intel") && gathers_unhindered())
+        ht_gather = widest;
 }

@@ -50,6 +50,14 @@ static inline uintptr_t ht_entry_pc(ht_entry entry)
     return entry[1];
 }
 
+/* The low half of the address to which it returns, by a load of its own: the whole then goes to
+ * where it is compared without passing through a register. */
+static inline uint32_t ht_entry_pc_low(ht_entry entry)
+{
+    typedef uint32_t __attribute__((may_alias)) half;
+    return *(const volatile half *)(entry + 1);
+}
+
 static inline uintptr_t ht_entry_sp(ht_entry entry)
 {
     return (uintptr_t)(entry + 2);
@@ -66,12 +74,6 @@ static inline __attribute__((always_inline)) void ht_add_owned(uint64_t *counter
     __asm__("addq %2, %0\n\taddq $1, %1" : "+m"(counter[0]), "+m"(counter[1]) : "er"(value) : "cc");
 #endif
 }
-
-/* Eight words of a stack, at `distances` bytes from an entry, and what they are compared with. */
-struct ht_word_group {
-    uint64_t values[8];
-    uint32_t distances[8];
-} __attribute__((aligned(16)));
 
 /* All bits of a 4-byte part are set where two words of the stack have the same part as two values
  * at a multiple of 16. */
@@ -95,51 +97,102 @@ ht_near_words_equal(ht_entry entry, const uint64_t *values, const uint32_t *dist
     return _mm_movemask_epi8(same) == 0xffff;
 }
 
-/*
- * Whether this processor fetches words from scattered addresses quicker by one instruction than one
- * by one: ht_far_words_equal then does so. Only Intel's are known to, and those of them that need
- * no protection against what that instruction gives away (Downfall), which makes it very slow.
- */
-extern bool ht_gathers HT_HIDDEN;
+/* The same for the return address and one other word. */
+static inline __attribute__((always_inline)) bool
+ht_two_words_equal(ht_entry entry, const uint64_t *values, uint32_t distance)
+{
+    __m128i same = ht_compare_two(entry, HT_ENTRY_PC_DISTANCE, distance, values);
+    return _mm_movemask_epi8(same) == 0xffff;
+}
 
-/* Finds that out. Once, at start. */
+/*
+ * How many words this processor fetches from scattered addresses by one instruction, where that is
+ * quicker than one by one: 8 with AVX-512, 4 with AVX2, else 0. Only Intel's are known to be
+ * quicker so, and those of them that need no protection against what the instruction gives away
+ * (Downfall), which makes it very slow.
+ */
+enum ht_gather { HT_GATHER_NONE = 0, HT_GATHER_4 = 4, HT_GATHER_8 = 8 };
+extern uint32_t ht_gather HT_HIDDEN;
+
+/* What the processor can do, whether or not that is quick. */
+enum ht_gather ht_gather_widest(void);
+
+/* Sets ht_gather. Once, at start. */
 void ht_arch_begin(void);
 
-/* The same for all words of the groups up to `end`, of which there is at least one. */
-static inline __attribute__((always_inline)) bool
-ht_far_words_equal(ht_entry entry, const struct ht_word_group *group, const void *end)
+/* Registers that the compiler knows only where it may use them itself. */
+#ifdef __AVX512F__
+#define HT_ALSO_CLOBBERS , "xmm16", "xmm17", "k1", "k2", "k3"
+#else
+#define HT_ALSO_CLOBBERS
+#endif
+
+/*
+ * Whether groups of eight words at `distances` from the entry are what `values` says; there are
+ * `bytes` of distances, 32 a group, and at least one group. Both lists stand at multiples of 32.
+ * All words are read, in any order.
+ *
+ * What a gather writes is emptied before, and its mask copied from one that no gather writes: else
+ * each would wait for the last, since it keeps what the mask leaves out. It also waits for a word
+ * that was stored just now; what lies in the innermost frames is therefore compared otherwise.
+ */
+static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry entry,
+                                                                     const uint32_t *distances,
+                                                                     const uint64_t *values,
+                                                                     uint64_t bytes)
 {
-    if (ht_gathers) {
-        uint32_t same;
-        __asm__("vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n\t" /* all ones: so far all are equal */
-                "vmovdqa %%ymm0, %%ymm1\n"
+    uint64_t i = 0;
+    if (__builtin_expect(ht_gather == HT_GATHER_8, 1)) {
+        bool differ;
+        __asm__("kxnorb %%k2, %%k2, %%k2\n\t" /* all ones: which to fetch */
+                "kmovb %%k2, %%k3\n"          /* and which are equal so far */
                 "1:\t"
-                "vmovdqu 64(%[group]), %%xmm2\n\t"
-                "vmovdqu 80(%[group]), %%xmm3\n\t"
-                "vmovdqa %%ymm1, %%ymm4\n\t" /* which to fetch: used up each time */
-                "vmovdqa %%ymm1, %%ymm5\n\t"
+                "kmovb %%k2, %%k1\n\t"
+                "vpxorq %%xmm17, %%xmm17, %%xmm17\n\t"
+                "vmovdqu64 (%[distances],%[i]), %%ymm16\n\t"
+                "vpgatherdq (%[entry],%%ymm16), %%zmm17%{%%k1%}\n\t"
+                "vpcmpeqq (%[values],%[i],2), %%zmm17, %%k3%{%%k3%}\n\t"
+                "add $32, %[i]\n\t"
+                "cmp %[bytes], %[i]\n\t"
+                "jne 1b\n\t"
+                "kortestb %%k3, %%k3" /* carry: all are */
+                : [i] "+r"(i), "=@ccnc"(differ)
+                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values),
+                  [bytes] "r"(bytes)
+                : "memory" HT_ALSO_CLOBBERS);
+        return !differ;
+    }
+    if (ht_gather == HT_GATHER_4) {
+        uint32_t same;
+        __asm__("vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n" /* all ones: so far all are equal */
+                "1:\t"
+                "vpcmpeqd %%ymm4, %%ymm4, %%ymm4\n\t" /* which to fetch: used up each time */
+                "vpcmpeqd %%ymm5, %%ymm5, %%ymm5\n\t"
+                "vpxor %%xmm6, %%xmm6, %%xmm6\n\t"
+                "vpxor %%xmm7, %%xmm7, %%xmm7\n\t"
+                "vmovdqu (%[distances],%[i]), %%xmm2\n\t"
+                "vmovdqu 16(%[distances],%[i]), %%xmm3\n\t"
                 "vpgatherdq %%ymm4, (%[entry],%%xmm2), %%ymm6\n\t"
                 "vpgatherdq %%ymm5, (%[entry],%%xmm3), %%ymm7\n\t"
-                "vpcmpeqq (%[group]), %%ymm6, %%ymm6\n\t"
-                "vpcmpeqq 32(%[group]), %%ymm7, %%ymm7\n\t"
+                "vpcmpeqq (%[values],%[i],2), %%ymm6, %%ymm6\n\t"
+                "vpcmpeqq 32(%[values],%[i],2), %%ymm7, %%ymm7\n\t"
                 "vpand %%ymm6, %%ymm0, %%ymm0\n\t"
                 "vpand %%ymm7, %%ymm0, %%ymm0\n\t"
-                "add $96, %[group]\n\t"
-                "cmp %[end], %[group]\n\t"
+                "add $32, %[i]\n\t"
+                "cmp %[bytes], %[i]\n\t"
                 "jne 1b\n\t"
                 "vpmovmskb %%ymm0, %[same]\n\t"
                 "vzeroupper"
-                : [group] "+r"(group), [same] "=r"(same)
-                : [entry] "r"(entry), [end] "r"(end)
-                : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+                : [i] "+r"(i), [same] "=r"(same)
+                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values),
+                  [bytes] "r"(bytes)
+                : "cc", "memory", "xmm0", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
         return same == UINT32_MAX;
     }
     __m128i same = _mm_set1_epi32(-1);
-    do {
-        const uint32_t *d = group->distances;
-        for (unsigned i = 0; i < 8; i += 2)
-            same = _mm_and_si128(same, ht_compare_two(entry, d[i], d[i + 1], group->values + i));
-    } while (++group != end);
+    for (; i < bytes / sizeof *distances; i += 2)
+        same =
+            _mm_and_si128(same, ht_compare_two(entry, distances[i], distances[i + 1], values + i));
     return _mm_movemask_epi8(same) == 0xffff;
 }
 

@@ -45,26 +45,29 @@ static bool word_equal(ht_entry entry, uint32_t distance, uint64_t value)
     return *(const uint64_t *)((const char *)entry + distance) == value;
 }
 
+static bool all_equal(ht_entry entry, const uint32_t *distances, const uint64_t *values,
+                      unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!word_equal(entry, distances[i], values[i]))
+            return false;
+    return true;
+}
+
 /* Nothing is known of what is mapped beyond the first word that differs. */
 static bool words_equal_in_order(ht_entry entry, const struct ht_memo_record *record)
 {
-    const void *end = (const char *)record + record->end;
-    if (!word_equal(entry, HT_ENTRY_PC_DISTANCE, record->values[0]))
-        return false;
-    for (unsigned i = 0; i < HT_MEMO_NEAR; i++)
-        if (!word_equal(entry, record->distances[i], record->values[1 + i]))
-            return false;
-    for (const struct ht_word_group *group = record->groups; group != end; group++)
-        for (unsigned i = 0; i < HT_MEMO_GROUP; i++)
-            if (!word_equal(entry, group->distances[i], group->values[i]))
-                return false;
-    return true;
+    unsigned far = record->far_bytes / sizeof *record->far;
+    return word_equal(entry, HT_ENTRY_PC_DISTANCE, record->values[0]) &&
+           all_equal(entry, record->distances, record->values + 1, far ? 1 : HT_MEMO_NEAR) &&
+           all_equal(entry, record->far, ht_memo_far_values(record), far);
 }
 
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
+    uint64_t mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE); /* first: see ht_memo_find */
     const struct ht_memo_record *record = ht_memo_at(thread, entry, ht_memo_salt(tag));
-    uint64_t key = ht_memo_mark | (uint64_t)tag << HT_MEMO_TAG_AT | (uintptr_t)entry;
+    uint64_t key = mark | (uint64_t)tag << HT_MEMO_TAG_AT | (uintptr_t)entry;
     if ((record->key & ~HT_MEMO_CARE) != key)
         return HT_NO_SITE;
     /* Where the stack has got known since, a new record will allow the quick way. */
@@ -171,7 +174,8 @@ static unsigned constant_words(const struct memo *memo, uintptr_t outermost_pc)
     return ends_there ? 2 : 0;
 }
 
-/* The near ones and then whole groups: words that are missing are repetitions of the last. */
+/* How many groups of words a record needs; the words are filled up to that many. Those that are
+ * missing are repetitions of the last. */
 static unsigned fill_up(struct ht_thread *thread, unsigned words, ht_entry entry)
 {
     uint64_t *values = thread->scratch_values;
@@ -180,52 +184,72 @@ static unsigned fill_up(struct ht_thread *thread, unsigned words, ht_entry entry
         values[0] = ht_entry_pc(entry);
         distances[words++] = HT_ENTRY_PC_DISTANCE;
     }
-    for (; words < HT_MEMO_NEAR || (words - HT_MEMO_NEAR) % HT_MEMO_GROUP; words++) {
+    unsigned groups = words <= HT_MEMO_NEAR ? 0 : (words - 1 + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
+    unsigned wanted = groups ? 1 + groups * HT_MEMO_GROUP : HT_MEMO_NEAR;
+    for (; words < wanted; words++) {
         values[words] = values[words - 1];
         distances[words] = distances[words - 1];
     }
-    return words;
+    return groups;
 }
 
-/* Where the next record goes, of so many groups. */
+enum {
+    DISTANCES = HT_MEMO_GROUP * sizeof(uint32_t), /* of a group, in bytes */
+    VALUES = HT_MEMO_GROUP * sizeof(uint64_t),    /* a line of the cache, if it stands at one */
+};
+
+/* How many bytes a record has between its distances and its values, if it stands at `at`. */
+static unsigned gap_at(const void *at, unsigned groups)
+{
+    uintptr_t end = (uintptr_t)at + sizeof(struct ht_memo_record) + groups * DISTANCES;
+    return groups ? (unsigned)(-end % VALUES) : 0;
+}
+
+/* Where the next record goes, of so many groups. No byte is left between records: an older record
+ * whose key stood there would seem to be whole. */
 static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned groups)
 {
-    size_t bytes = sizeof(struct ht_memo_record) + groups * sizeof(struct ht_word_group);
-    unsigned words = (unsigned)(bytes / sizeof(uint64_t));
-    if (thread->memo_words - thread->memo_next < words)
+    size_t bytes = sizeof(struct ht_memo_record) + groups * (DISTANCES + VALUES);
+    if (thread->memo_words - thread->memo_next < (bytes + VALUES) / sizeof(uint64_t))
         thread->memo_next = 0;
     void *room = thread->memo + thread->memo_next;
-    thread->memo_next += words;
+    thread->memo_next += (unsigned)((bytes + gap_at(room, groups)) / sizeof(uint64_t));
     return room;
 }
 
-/* Writes the record, front first, and makes it findable. */
+/* The groups: all distances, and then all values. */
+static void write_groups(struct ht_thread *thread, struct ht_memo_record *record, unsigned groups)
+{
+    unsigned gap = gap_at(record, groups);
+    char *end = (char *)record->far + groups * DISTANCES;
+    memcpy(record->far, thread->scratch_distances + 1, groups * DISTANCES);
+    memset(end, 0, gap); /* nor is there a key of an older record here */
+    memcpy(end + gap, thread->scratch_values + 1, groups * VALUES);
+    record->far_values = groups * DISTANCES + gap;
+    record->far_bytes = groups * DISTANCES;
+}
+
+/* Writes the record, its key last, and makes it findable. */
 static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t outermost_pc)
 {
     struct ht_thread *thread = memo->thread;
     if (!memo->fits)
         return;
     unsigned words = memo->words - constant_words(memo, outermost_pc);
-    unsigned groups = (fill_up(thread, words, memo->entry) - HT_MEMO_NEAR) / HT_MEMO_GROUP;
+    unsigned groups = fill_up(thread, words, memo->entry);
     struct ht_memo_record *record = take_room(thread, groups);
     *record = (struct ht_memo_record){
-        .key = mark_of(memo->generation) | (uint64_t)tag << HT_MEMO_TAG_AT |
-               (uintptr_t)memo->entry | (memo->known_stack ? 0 : HT_MEMO_CARE),
         .site = site,
-        .end = (uint32_t)(sizeof *record + groups * sizeof *record->groups),
         .values = {ht_entry_pc(memo->entry)},
         .place = ht_cell_place(site),
     };
-    const uint64_t *values = thread->scratch_values;
-    const uint32_t *distances = thread->scratch_distances;
-    memcpy(record->values + 1, values, HT_MEMO_NEAR * sizeof *values);
-    memcpy(record->distances, distances, sizeof record->distances);
-    for (unsigned i = 0; i < groups; i++) {
-        struct ht_word_group *group = &record->groups[i];
-        memcpy(group->values, values + HT_MEMO_NEAR + i * HT_MEMO_GROUP, sizeof group->values);
-        memcpy(group->distances, distances + HT_MEMO_NEAR + i * HT_MEMO_GROUP,
-               sizeof group->distances);
-    }
+    memcpy(record->values + 1, thread->scratch_values, sizeof record->values - sizeof(uint64_t));
+    memcpy(record->distances, thread->scratch_distances, sizeof record->distances);
+    if (groups)
+        write_groups(thread, record, groups);
+    __asm__ volatile("" ::: "memory"); /* should this be left halfway, there is no key */
+    record->key = mark_of(memo->generation) | (uint64_t)tag << HT_MEMO_TAG_AT |
+                  (uintptr_t)memo->entry | (memo->known_stack ? 0 : HT_MEMO_CARE);
     uint32_t *slot = ht_memo_slot(thread, memo->entry, ht_memo_salt(tag));
     /* In this order for the processor, too: whoever empties the index raises the generation first.
      */

@@ -11,8 +11,10 @@
  *
  *   record:  key    HT_MEMO_MARK | tag << 52 | generation << 47 | entry (see arch.h)
  *            site
- *            words  the return address and five others, then the rest in groups of eight, each
- *                   word with its distance from the entry; the last is repeated to fill up
+ *            words  each with its distance from the entry. A short record has the return address
+ *                   and five others; a long one these two: the return address and the next word;
+ *                   and all that follow in groups of eight, so that many are fetched at a time. The
+ *                   last is repeated to fill up
  *
  * The entry is the stack pointer, but for a constant. Distances count from the record that the
  * entry point pushed, whose first word is the caller's frame pointer register: so that register,
@@ -22,7 +24,7 @@
  * compared all at once. Else care is needed: they are compared in order. A bit that no entry has
  * keeps the quick way from such records.
  *
- * Records are written one after the other into a ring, at multiples of 16 bytes, and found through
+ * Records are written one after the other into a ring, at multiples of 32 bytes, and found through
  * an index by hash. An index entry may be out of date, but a record proves itself: bit 63 is set in
  * its key and in no other word, and as the ring is overwritten in order, a record whose key is
  * whole is whole.
@@ -46,19 +48,26 @@
 _Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
-#define HT_MEMO_NEAR  5
+#define HT_MEMO_NEAR  5 /* words of a short record, and the return address */
 #define HT_MEMO_GROUP 8
+#define HT_MEMO_ALIGN 32
 
 struct ht_memo_record {
     uint64_t key;
     uint32_t site;
-    uint32_t end;                      /* bytes from the start of this to behind the last group */
+    uint32_t far_bytes;                /* of `far`; 0: a short record */
     uint64_t values[1 + HT_MEMO_NEAR]; /* the return address and the words after it */
     uint32_t distances[HT_MEMO_NEAR];  /* of these */
     uint32_t place;                    /* ht_cell_place(site) */
-    uint64_t unused;                   /* 0 */
-    struct ht_word_group groups[];
-};
+    uint32_t far_values;               /* where the values of `far` are: bytes from there */
+    uint32_t unused;                   /* 0 */
+    uint32_t far[];                    /* distances of the words in groups */
+} __attribute__((aligned(HT_MEMO_ALIGN)));
+
+static inline const uint64_t *ht_memo_far_values(const struct ht_memo_record *record)
+{
+    return (const void *)((const char *)record->far + record->far_values);
+}
 
 /* How often a module went away. */
 extern uint64_t ht_memo_generation HT_HIDDEN;
@@ -81,7 +90,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 static inline __attribute__((always_inline)) uint32_t *
 ht_memo_slot(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
 {
-    uint32_t hash = (uint32_t)ht_entry_pc(entry) + tag_salt + 8 * (uint32_t)(uintptr_t)entry;
+    uint32_t hash = (ht_entry_pc_low(entry) + 8 * (uint32_t)(uintptr_t)entry) ^ tag_salt;
     return &thread->memo_index[hash * 0x9E3779B1u >> (32 - HT_MEMO_INDEX_BITS)];
 }
 
@@ -97,16 +106,19 @@ ht_memo_at(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
 static inline __attribute__((always_inline)) const struct ht_memo_record *
 ht_memo_find(struct ht_thread *thread, ht_entry entry)
 {
+    /* The mark first: while this goes on, others may raise it and empty the index. */
+    uint64_t mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE);
     const struct ht_memo_record *record = ht_memo_at(thread, entry, thread->tag_salt);
-    if (__builtin_expect(record->key != ((uintptr_t)entry | thread->tag_key | ht_memo_mark), 0))
+    if (__builtin_expect(record->key != ((uintptr_t)entry | thread->tag_key | mark), 0))
         return NULL;
-    if (__builtin_expect(!ht_near_words_equal(entry, record->values, record->distances), 0))
-        return NULL;
-    const void *end = (const char *)record + record->end;
-    if (end != record->groups &&
-        __builtin_expect(!ht_far_words_equal(entry, record->groups, end), 0))
-        return NULL;
-    return record;
+    uint64_t far_bytes = record->far_bytes;
+    bool same;
+    if (far_bytes == 0)
+        same = ht_near_words_equal(entry, record->values, record->distances);
+    else
+        same = ht_two_words_equal(entry, record->values, record->distances[0]) &&
+               ht_far_words_equal(entry, record->far, ht_memo_far_values(record), far_bytes);
+    return __builtin_expect(same, 1) ? record : NULL;
 }
 
 /* The same for all records, compared in order: the site or HT_NO_SITE. */

@@ -15,7 +15,7 @@
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
  * than that is there. */
 struct ht_thread ht_unborn = {.busy = HT_UNBORN};
-static uint32_t busy_only[][4] __attribute__((aligned(16))) = {
+static uint32_t busy_only[][16] __attribute__((aligned(64))) = {
     [HT_ENDED] = {HT_ENDED}, [HT_BEGINNING] = {HT_BEGINNING}, [HT_INTERNAL] = {HT_INTERNAL}};
 
 static struct ht_thread *without_state(enum ht_busy busy)
@@ -102,7 +102,8 @@ static struct ht_thread *make(void)
 {
     bool roomy = threads_made++ < ROOMY_THREADS;
     uint32_t words = roomy ? ROOMY_MEMO_WORDS : MODEST_MEMO_WORDS;
-    struct ht_thread *thread = ht_heap_alloc(sizeof *thread + words * sizeof(uint64_t), 16);
+    struct ht_thread *thread =
+        ht_heap_alloc(sizeof *thread + words * sizeof(uint64_t), _Alignof(struct ht_thread));
     if (!thread)
         return NULL;
     thread->memo_words = words;

@@ -93,8 +93,8 @@ struct ht_thread {
     uint32_t cell_sites[HT_CELLS]; /* whose figures a cell holds, or HT_NO_SITE */
     uint32_t
         memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records: bytes from the start of this */
-    uint64_t memo[] __attribute__((aligned(16)));
-} __attribute__((aligned(16))); /* the memo is read 16 bytes at a time */
+    uint64_t memo[] __attribute__((aligned(64)));
+} __attribute__((aligned(64))); /* the memo is read 64 bytes at a time */
 
 /* What a tag gives to the hash of the memo's index. */
 static inline uint32_t ht_memo_salt(uint32_t tag)

@@ -112,7 +112,7 @@ static unsigned model(unsigned at, uintptr_t fp, unsigned *walked)
 struct ht_thread *memo_thread(uint32_t memo_words)
 {
     size_t size = sizeof(struct ht_thread) + memo_words * 8;
-    struct ht_thread *thread = aligned_alloc(16, (size + 15) & ~(size_t)15);
+    struct ht_thread *thread = aligned_alloc(_Alignof(struct ht_thread), (size + 63) & ~(size_t)63);
     memset(thread, 0, size);
     thread->memo_words = memo_words;
     thread->busy = HT_COUNTING;

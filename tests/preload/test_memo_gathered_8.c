@@ -1,0 +1,33 @@
+/*
+ * Remembered words that are compared eight at once, against the model (memo_model.h). Whether or
+ * not that is quicker here: where the processor can. Where it cannot, there is nothing to test.
+ */
+#include <stdio.h>
+
+#include "../../preload/arch.h"
+#include "memo_model.h"
+#include "support.h"
+
+START_TEST(gathered_words)
+{
+    ht_gather = HT_GATHER_8;
+    memo_stress(true, 3584);
+}
+END_TEST
+
+START_TEST(gathered_words_small_ring)
+{
+    ht_gather = HT_GATHER_8;
+    memo_stress(true, 96);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {gathered_words, gathered_words_small_ring};
+    if (ht_gather_widest() < HT_GATHER_8) {
+        fprintf(stderr, "SKIP: this processor does not gather eight words\n");
+        return 77;
+    }
+    return support_run("memo_gathered_8", tests, sizeof tests / sizeof *tests);
+}
