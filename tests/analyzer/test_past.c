@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "past.h"
+#include "../run_suite.h"
 
 static struct htl_history_point point(uint64_t t, uint64_t low, uint64_t high)
 {
@@ -114,9 +115,5 @@ int main(void)
     tcase_add_test(tests, joined);
     tcase_add_test(tests, added_up);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

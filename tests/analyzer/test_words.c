@@ -10,6 +10,7 @@
 #include "demangle.h"
 #include "heaptally/crc32c.h"
 #include "text.h"
+#include "../run_suite.h"
 
 static void expect_clean(const char *bytes, size_t length, const char *wanted)
 {
@@ -222,9 +223,5 @@ int main(void)
     tcase_add_test(all, checksums);
     tcase_add_test(all, names_of_languages);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

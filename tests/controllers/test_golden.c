@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "four_laws.h"
-#include "run_suite.h"
+#include "../run_suite.h"
 
 static const double tolerance = 1e-12;
 

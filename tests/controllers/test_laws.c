@@ -10,7 +10,7 @@
 #include "classical.h"
 #include "four_laws.h"
 #include "hybrid.h"
-#include "run_suite.h"
+#include "../run_suite.h"
 #include "sta.h"
 
 static struct ledger books;

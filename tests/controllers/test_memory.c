@@ -7,7 +7,7 @@
 
 #include "counted_heap.h"
 #include "four_laws.h"
-#include "run_suite.h"
+#include "../run_suite.h"
 #include "sta.h"
 
 static const double state[PLANT_STATES] = {0, 0.05, -0.03, 0, 0, 0};

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "plant.h"
-#include "run_suite.h"
+#include "../run_suite.h"
 
 static void assert_close(double got, double wanted)
 {

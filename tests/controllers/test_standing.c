@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "four_laws.h"
-#include "run_suite.h"
+#include "../run_suite.h"
 
 enum { STEPS = 10000 };
 

@@ -5,6 +5,7 @@
 #include "heaptally/reference_trend.h"
 #include "heaptally/trend.h"
 #include "random.h"
+#include "../run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -844,9 +845,5 @@ int main(void)
     tcase_add_test(tests, reference_keys);
     tcase_add_loop_test(tests, reference_shapes, 0, sizeof shapes / sizeof shapes[0]);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

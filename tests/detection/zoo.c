@@ -120,12 +120,33 @@ static void noise_diurnal_load(struct zoo_series *s, double scale)
     part_level(zoo_add(s), bytes);
 }
 
+/* Noise that is one wave: its shape, the range of its period, how far that strays, and its floor.
+ */
+static const struct {
+    enum wave_shape shape;
+    double low, high, jitter, floor;
+} waves[NOISES + 1] = {
+    [NOISE_SAW_SECONDS] = {WAVE_SAW, 1.5, 60, 0, 0},
+    [NOISE_SAW_MINUTES] = {WAVE_SAW, 1 * MINUTE, 5 * MINUTE, 0, 0},
+    [NOISE_MISSING_SAW] = {WAVE_SAW, 1 * MINUTE, 5 * MINUTE, 0, 0},
+    [NOISE_SAW_10] = {WAVE_SAW, 5 * MINUTE, 10 * MINUTE, 0, 0},
+    [NOISE_SAW_30] = {WAVE_SAW, 10 * MINUTE, 30 * MINUTE, 0, 0},
+    [NOISE_SAW_JITTER] = {WAVE_SAW, 2, 6.5 * MINUTE, 0.5, 0},
+    [NOISE_SAW_FLOOR] = {WAVE_SAW, 2, 8 * MINUTE, 0.2, 0.6},
+    [NOISE_REVERSE] = {WAVE_REVERSE, 2, 30 * MINUTE, 0, 0},
+    [NOISE_TRIANGLE] = {WAVE_TRIANGLE, 2, 30 * MINUTE, 0, 0},
+    [NOISE_SINE] = {WAVE_SINE, 2, 30 * MINUTE, 0, 0},
+    [NOISE_SQUARE] = {WAVE_SQUARE, 2, 30 * MINUTE, 0.3, 0},
+    [NOISE_SPIKE] = {WAVE_SPIKE, 2, 30 * MINUTE, 0.3, 0},
+    [NOISE_VALLEY] = {WAVE_VALLEY, 2, 10 * MINUTE, 0.3, 0},
+};
+
 static void zoo_noise(struct zoo_series *s, enum noise noise, double scale)
 {
+    if (waves[noise].high > 0)
+        noise_wave(s, scale, waves[noise].shape, waves[noise].low, waves[noise].high,
+                   waves[noise].jitter, waves[noise].floor);
     switch (noise) {
-    case NOISE_NONE:
-    case NOISES:
-        break;
     case NOISE_NORMAL:
     case NOISE_MISSING_NORMAL:
         part_normal(zoo_add(s), zoo_bytes(s) / 8);
@@ -141,43 +162,6 @@ static void zoo_noise(struct zoo_series *s, enum noise noise, double scale)
         break;
     case NOISE_AR99:
         part_ar(zoo_add(s), 99.5 * scale, zoo_bytes(s) / 8);
-        break;
-    case NOISE_SAW_SECONDS:
-        noise_wave(s, scale, WAVE_SAW, 1.5, 60, 0, 0);
-        break;
-    case NOISE_SAW_MINUTES:
-    case NOISE_MISSING_SAW:
-        noise_wave(s, scale, WAVE_SAW, 1 * MINUTE, 5 * MINUTE, 0, 0);
-        break;
-    case NOISE_SAW_10:
-        noise_wave(s, scale, WAVE_SAW, 5 * MINUTE, 10 * MINUTE, 0, 0);
-        break;
-    case NOISE_SAW_30:
-        noise_wave(s, scale, WAVE_SAW, 10 * MINUTE, 30 * MINUTE, 0, 0);
-        break;
-    case NOISE_SAW_JITTER:
-        noise_wave(s, scale, WAVE_SAW, 2, 6.5 * MINUTE, 0.5, 0);
-        break;
-    case NOISE_SAW_FLOOR:
-        noise_wave(s, scale, WAVE_SAW, 2, 8 * MINUTE, 0.2, 0.6);
-        break;
-    case NOISE_REVERSE:
-        noise_wave(s, scale, WAVE_REVERSE, 2, 30 * MINUTE, 0, 0);
-        break;
-    case NOISE_TRIANGLE:
-        noise_wave(s, scale, WAVE_TRIANGLE, 2, 30 * MINUTE, 0, 0);
-        break;
-    case NOISE_SINE:
-        noise_wave(s, scale, WAVE_SINE, 2, 30 * MINUTE, 0, 0);
-        break;
-    case NOISE_SQUARE:
-        noise_wave(s, scale, WAVE_SQUARE, 2, 30 * MINUTE, 0.3, 0);
-        break;
-    case NOISE_SPIKE:
-        noise_wave(s, scale, WAVE_SPIKE, 2, 30 * MINUTE, 0.3, 0);
-        break;
-    case NOISE_VALLEY:
-        noise_wave(s, scale, WAVE_VALLEY, 2, 10 * MINUTE, 0.3, 0);
         break;
     case NOISE_SHAPES:
         noise_shapes(s, scale);
@@ -211,6 +195,8 @@ static void zoo_noise(struct zoo_series *s, enum noise noise, double scale)
         break;
     case NOISE_DIURNAL_LOAD:
         noise_diurnal_load(s, scale);
+        break;
+    default: /* none, or a wave */
         break;
     }
     if (noise == NOISE_MISSING_NORMAL || noise == NOISE_MISSING_SAW)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../../preload/callback.h"
+#include "../run_suite.h"
 
 static atomic_int called, out_of_order, blocked, others;
 static atomic_bool release;
@@ -162,9 +163,5 @@ int main(void)
     tcase_add_test(tests, ends_itself_and_pauses);
     tcase_add_test(tests, many_threads);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

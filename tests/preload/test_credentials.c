@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../preload/credentials.h"
+#include "../run_suite.h"
 
 enum { ROOM = 2048 };
 
@@ -60,9 +61,5 @@ int main(void)
     TCase *tests = tcase_create("credentials");
     tcase_add_loop_test(tests, alike, 0, sizeof cases / sizeof *cases);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

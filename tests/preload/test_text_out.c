@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../../preload/text_out.h"
+#include "../run_suite.h"
 
 static struct ht_out out;
 
@@ -103,9 +104,5 @@ int main(void)
     tcase_add_loop_test(tests, json_strings, 0, sizeof strings / sizeof *strings);
     tcase_add_test(tests, grows_to_its_limit);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "file_module.h"
+#include "../run_suite.h"
 
 #define TEN(text)     text text text text text text text text text text
 #define LONG_NAME     TEN(TEN("seven_c")) /* 700 characters */
@@ -224,9 +225,5 @@ int main(void)
     tcase_add_test(scan, damaged_files);
     tcase_set_timeout(scan, 120);
     suite_add_tcase(all, scan);
-    SRunner *runner = srunner_create(all);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(all);
 }

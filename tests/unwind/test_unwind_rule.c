@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "made_module.h"
+#include "../run_suite.h"
 
 static char directory[] = "/tmp/heaptally-unwind-XXXXXX";
 static char path[64], other_path[64];
@@ -740,9 +741,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite());
 }
