@@ -19,6 +19,7 @@
 
 #include "../../preload/aggregate.h"
 #include "../../preload/alert_sinks.h"
+#include "../../preload/alert_words.h"
 #include "../../preload/detect.h"
 #include "../../preload/nearest_limit.h"
 #include "../../preload/options.h"
@@ -579,6 +580,33 @@ static unsigned lines_in(const char *path, uint64_t *size)
     return lines;
 }
 
+/* That a leak's rate is above 0 is what was found: its interval does not read as if it were not. */
+START_TEST(the_words_of_a_leak)
+{
+    static const struct {
+        double rate, low, high;
+        const char *words;
+    } cases[] = {
+        {2.1, 1.9, 2.3, "+2.1 MB/h [1.9, 2.3], "},
+        {140, 2, 9999, "+140 MB/h [2, 9999], "},
+        {140, 0.31, 9999, "+140 MB/h [0.3, 9999], "},
+        {1.5, 0.0021, 1400, "+1.5 MB/h [0.002, 1400.0], "},
+        {140, NAN, NAN, "+140 MB/h, "},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ht_alert alert = {0};
+        struct ht_judgement judgement = {.now_bytes = 41 * MB};
+        judgement.verdict.bytes_per_hour = cases[i].rate * (double)MB;
+        judgement.verdict.ci_low = cases[i].low * (double)MB;
+        judgement.verdict.ci_high = cases[i].high * (double)MB;
+        judgement.verdict.seconds_to_limit = NAN;
+        ht_say_leak(&alert, &judgement, "", false);
+        ck_assert_int_eq(strncmp(alert.message, cases[i].words, strlen(cases[i].words)), 0);
+        ck_assert_str_eq(alert.message + strlen(cases[i].words), "41 MB live");
+    }
+}
+END_TEST
+
 /* Several processes find one file full at the same time: what was in it is kept, once. */
 START_TEST(processes_share_a_file)
 {
@@ -774,4 +802,4 @@ SUPPORT_MAIN("watch", one_alert_in_ten_thousand_checks, a_flutter_is_one_alert,
              rates_leave_out_what_is_one_off, a_table_is_no_rate, hint_every_hour,
              leak_enters_and_clears, only_samples_are_fed, restart_begins_new_trends,
              top_sites_are_those_that_grow, limits, json_lines_are_guarded, lines_are_whole,
-             cost_of_a_tick)
+             the_words_of_a_leak, cost_of_a_tick)
