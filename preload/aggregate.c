@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "capture_ring.h"
 #include "internal_heap.h"
 #include "site_table.h"
+#include "tag_rows.h"
 #include "tag_rules.h"
 #include "unwind.h"
 
@@ -26,11 +28,26 @@ struct place {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct place) == 128, "two lines of cache a site");
 
-static struct place *places;                  /* parallel to ht_sums.sites */
-static struct ht_site_view *views[HT_RANGES]; /* parallel to ht_total_ranges */
-static struct ht_tag_view *tag_views;
-static uint32_t site_capacity;
-static uint32_t *free_provisionals; /* ids that may be handed out */
+/*
+ * The list of sites is laid in chunks as it grows, which are never moved: it takes as much memory
+ * as there are sites, however large the ranges of their ids are.
+ */
+#define CHUNK_SITES 256u
+struct chunk {
+    struct place places[CHUNK_SITES];
+    struct ht_site_view views[CHUNK_SITES];
+};
+static struct chunk *chunks[HT_SITE_LIMIT / CHUNK_SITES]; /* parallel to ht_sums.sites */
+_Static_assert(HT_SITE_LIMIT % CHUNK_SITES == 0, "there is room for every site");
+static uint32_t site_capacity; /* of ht_sums.sites */
+
+/* By id: where a site is in the list, counted from 1; 0 where it is not. Parallel to
+ * ht_total_ranges, and NULL as long as no site of a range is in the list. */
+static uint32_t *numbers[HT_RANGES];
+
+static struct ht_tag_rows tag_views = {.row_bytes = sizeof(struct ht_tag_view)};
+static struct ht_tag_view no_tag_view = {.low_bytes = UINT64_MAX}; /* of tags that are not known */
+static uint32_t *free_provisionals;                                /* ids that may be handed out */
 static uint32_t free_provisional_count;
 static uint32_t *folded; /* provisional ids that are handed out and resolved */
 static uint32_t folded_count;
@@ -40,19 +57,26 @@ static uint32_t folded_count;
 static uint16_t known_tags[HT_TAGS] = {0};
 static uint32_t known_tag_count = 1;
 
-static inline struct ht_site_view *view_of(uint32_t site)
+static inline struct place *place_at(uint32_t i)
+{
+    return &chunks[i / CHUNK_SITES]->places[i % CHUNK_SITES];
+}
+
+/* Where the number of a site stands; NULL where no site of its range is in the list. */
+static inline uint32_t *number_of(uint32_t site)
 {
     unsigned range = 0;
     while (site - ht_total_ranges[range].base >= ht_total_ranges[range].size)
         range++;
-    if (!views[range]) {
-        views[range] = ht_heap_alloc(ht_total_ranges[range].size * sizeof **views, 64);
-        if (!views[range]) { /* what is counted there is not told of */
-            __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
-            return NULL;
-        }
-    }
-    return &views[range][site - ht_total_ranges[range].base];
+    return numbers[range] ? &numbers[range][site - ht_total_ranges[range].base] : NULL;
+}
+
+static inline struct ht_site_view *view_of(uint32_t site)
+{
+    const uint32_t *number = number_of(site);
+    if (!number || !*number)
+        return NULL;
+    return &chunks[(*number - 1) / CHUNK_SITES]->views[(*number - 1) % CHUNK_SITES];
 }
 
 struct ht_site_view *ht_site_view(uint32_t site)
@@ -62,7 +86,20 @@ struct ht_site_view *ht_site_view(uint32_t site)
 
 struct ht_tag_view *ht_tag_view(uint32_t tag)
 {
-    return &tag_views[tag];
+    struct ht_tag_view *view = ht_tag_row(&tag_views, tag);
+    return view && view->known ? view : &no_tag_view;
+}
+
+/* Lays the figures of a tag. False without memory: then it is not known yet. */
+static bool know_tag(uint32_t tag)
+{
+    struct ht_tag_view *view = ht_tag_row_lay(&tag_views, tag);
+    if (!view)
+        return false;
+    if (!view->known)
+        view->low_bytes = UINT64_MAX;
+    view->known = true;
+    return true;
 }
 
 static uint32_t take_provisional(void)
@@ -72,18 +109,14 @@ static uint32_t take_provisional(void)
 
 bool ht_aggregate_begin(void)
 {
-    site_capacity = 4096;
+    site_capacity = 1024;
     ht_sums.sites = ht_heap_alloc(site_capacity * sizeof *ht_sums.sites, 16);
-    places = ht_heap_alloc(site_capacity * sizeof *places, 64);
-    tag_views = ht_heap_alloc(HT_TAGS * sizeof *tag_views, 16);
     free_provisionals = ht_heap_alloc(HT_PROVISIONALS * sizeof *free_provisionals, 16);
     folded = ht_heap_alloc(HT_PROVISIONALS * sizeof *folded, 16);
-    if (!ht_sums.sites || !places || !tag_views || !free_provisionals || !folded)
+    if (!ht_sums.sites || !free_provisionals || !folded || !know_tag(0))
         return false;
     ht_sums.tags = known_tags + 1;
     ht_sums.low_bytes = UINT64_MAX;
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++)
-        tag_views[tag].low_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < HT_PROVISIONALS; i++)
         free_provisionals[i] = HT_PROVISIONAL_BASE + HT_PROVISIONALS - 1 - i;
     free_provisional_count = HT_PROVISIONALS;
@@ -94,39 +127,55 @@ bool ht_aggregate_begin(void)
 /* ---- which sites there are ----------------------------------------------------------------------
  */
 
-/* Room for twice as many sites in the list. False without memory. */
+/* Room for one more site in the list. False without memory. */
 static bool grow_list(void)
 {
-    uint32_t *sites = ht_heap_alloc(2 * site_capacity * sizeof *sites, 16);
-    struct place *larger = sites ? ht_heap_alloc(2 * site_capacity * sizeof *larger, 64) : NULL;
-    if (!larger) {
-        ht_heap_free(sites);
+    struct chunk **chunk = &chunks[ht_sums.site_count / CHUNK_SITES];
+    if (!*chunk && !(*chunk = ht_heap_alloc(sizeof **chunk, 64)))
         return false;
-    }
+    if (ht_sums.site_count < site_capacity)
+        return true;
+    uint32_t *sites = ht_heap_alloc(2 * site_capacity * sizeof *sites, 16);
+    if (!sites)
+        return false;
     memcpy(sites, ht_sums.sites, site_capacity * sizeof *sites);
-    memcpy(larger, places, site_capacity * sizeof *larger);
     ht_heap_free(ht_sums.sites);
-    ht_heap_free(places);
     ht_sums.sites = sites;
-    places = larger;
     site_capacity *= 2;
     return true;
+}
+
+/* The place for the number of a site, see number_of; laid where it is not there. NULL without
+ * memory. */
+static uint32_t *lay_number(uint32_t site)
+{
+    unsigned range = 0;
+    while (site - ht_total_ranges[range].base >= ht_total_ranges[range].size)
+        range++;
+    if (!numbers[range])
+        numbers[range] = ht_heap_alloc(ht_total_ranges[range].size * sizeof **numbers, 16);
+    return number_of(site);
 }
 
 /* Takes a site into the list; NULL without memory, then it is tried again later. */
 static struct ht_site_view *use_site(uint32_t site)
 {
     struct ht_site_view *view = view_of(site);
-    if (!view || view->used)
+    if (view)
         return view;
-    if (ht_sums.site_count == site_capacity && !grow_list())
+    uint32_t *number = lay_number(site);
+    if (!number || !grow_list()) { /* what is counted there is not told of */
+        __atomic_fetch_add(&ht_oddities.truncated, 1, __ATOMIC_RELAXED);
         return NULL;
-    view->place = ht_sums.site_count;
-    ht_sums.sites[ht_sums.site_count] = site;
-    places[ht_sums.site_count++] = (struct place){.total = ht_total(site), .view = view};
-    view->used = true;
-    view->canonical = site;
-    view->low_bytes = view->floor_bytes = UINT64_MAX;
+    }
+    uint32_t i = ht_sums.site_count;
+    view = &chunks[i / CHUNK_SITES]->views[i % CHUNK_SITES];
+    *view = (struct ht_site_view){
+        .canonical = site, .place = i, .low_bytes = UINT64_MAX, .floor_bytes = UINT64_MAX};
+    *place_at(i) = (struct place){.total = ht_total(site), .view = view};
+    ht_sums.sites[i] = site;
+    ht_sums.site_count = i + 1;
+    *number = i + 1;
     return view;
 }
 
@@ -193,8 +242,7 @@ static void use_new_stack_sites(void)
         for (uint32_t i = 0; i < segment->size; i++) {
             if (!__atomic_load_n(&segment->slots[i], __ATOMIC_ACQUIRE))
                 continue;
-            struct ht_site_view *view = view_of(segment->base + i);
-            if (view && !view->used && !use_stack_site(segment->base + i))
+            if (!view_of(segment->base + i) && !use_stack_site(segment->base + i))
                 all = false;
         }
     }
@@ -222,7 +270,7 @@ static uint32_t root_of(const struct ht_site_view *view)
     uint32_t site = view->canonical;
     for (;;) {
         const struct ht_site_view *target = view_of(site);
-        if (!target || !target->used)
+        if (!target)
             return HT_NO_SITE;
         if (target->canonical == site)
             return site;
@@ -238,7 +286,7 @@ static void recycle_provisionals(void)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < folded_count; i++) {
         struct ht_site_view *view = view_of(folded[i]);
-        uint64_t *raw = places[view->place].raw, *spent = places[view->place].spent;
+        uint64_t *raw = place_at(view->place)->raw, *spent = place_at(view->place)->spent;
         bool gone = raw[HT_ALLOCATED_BLOCKS] != spent[HT_ALLOCATED_BLOCKS] &&
                     raw[HT_ALLOCATED_BLOCKS] == raw[HT_FREED_BLOCKS] &&
                     raw[HT_ALLOCATED_BYTES] == raw[HT_FREED_BYTES];
@@ -247,7 +295,7 @@ static void recycle_provisionals(void)
             folded[kept++] = folded[i];
             continue;
         }
-        struct place *target = &places[view_of(root)->place];
+        struct place *target = place_at(view_of(root)->place);
         for (unsigned f = 0; f < HT_FIGURES; f++) {
             target->spent[f] -= raw[f] - spent[f]; /* what it keeps from others is negative spent */
             spent[f] = raw[f];
@@ -261,8 +309,11 @@ static void recycle_provisionals(void)
 unsigned ht_aggregate_discover(void)
 {
     ht_site_grow();
+    ht_tag_grow();
     recycle_provisionals();
     unsigned drained = ht_unwind_drain(fold, take_provisional);
+    if (drained >= ht_capture_count / 2)
+        ht_capture_grow();
     ht_unwind_stock(take_provisional);
     ht_rules_describe_frames();
     return drained;
@@ -359,7 +410,7 @@ static bool add_known_cells(const struct watched *w)
     if (__atomic_load_n(&thread->sequence, __ATOMIC_RELAXED) != w->sequence)
         return false;
     for (unsigned i = 0; i < w->count; i++)
-        add_figures_to(places[w->held[i].place].next, copy[i]);
+        add_figures_to(place_at(w->held[i].place)->next, copy[i]);
     return true;
 }
 
@@ -415,8 +466,8 @@ static void add_cells(struct watched *w)
             unsigned cell = 64 * word + (unsigned)__builtin_ctzll(used);
             uint32_t site = read_cell(thread, cell, figures);
             struct ht_site_view *view = site != HT_NO_SITE ? view_of(site) : NULL;
-            if (view && view->used) {
-                add_figures_to(places[view->place].next, figures);
+            if (view) {
+                add_figures_to(place_at(view->place)->next, figures);
                 known &= hold(w, view->place, cell);
             } else {
                 known &= site == HT_NO_SITE;
@@ -446,8 +497,8 @@ static void begin_places(void)
 {
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         if (i + AHEAD < ht_sums.site_count)
-            __builtin_prefetch(places[i + AHEAD].total);
-        struct place *place = &places[i];
+            __builtin_prefetch(place_at(i + AHEAD)->total);
+        struct place *place = place_at(i);
         memset(place->next, 0, sizeof place->next);
         place->finished = __atomic_load_n(&place->total->finished, __ATOMIC_ACQUIRE);
     }
@@ -487,9 +538,9 @@ static uint32_t try_look(void)
     begin_places();
     add_all_cells();
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct place *place = &places[i];
+        struct place *place = place_at(i);
         if (i + AHEAD < ht_sums.site_count)
-            __builtin_prefetch(places[i + AHEAD].total);
+            __builtin_prefetch(place_at(i + AHEAD)->total);
         place->moving = !finish_place(place);
         if (!place->moving)
             take_figures(place);
@@ -568,9 +619,9 @@ static void look_at_moving(uint32_t moving)
     for (uint32_t seen = 0; left > 0 && seen < ht_sums.site_count; seen++, next++) {
         if (next >= ht_sums.site_count)
             next = 0;
-        if (!places[next].moving)
+        if (!place_at(next)->moving)
             continue;
-        catch_figures(&places[next], ht_sums.sites[next]);
+        catch_figures(place_at(next), ht_sums.sites[next]);
         left--;
     }
 }
@@ -601,17 +652,17 @@ static void sum_sites(void)
 {
     bool others = false;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = places[i].view;
+        struct ht_site_view *view = place_at(i)->view;
         bool itself = view->canonical == ht_sums.sites[i];
-        view->now = itself ? figures_of(&places[i]) : (struct htl_figures){0};
+        view->now = itself ? figures_of(place_at(i)) : (struct htl_figures){0};
         others |= !itself;
     }
     for (uint32_t i = 0; others && i < ht_sums.site_count; i++) {
-        const struct ht_site_view *view = places[i].view;
+        const struct ht_site_view *view = place_at(i)->view;
         uint32_t root = view->canonical == ht_sums.sites[i] ? HT_NO_SITE : root_of(view);
         if (root == HT_NO_SITE)
             continue;
-        struct htl_figures figures = figures_of(&places[i]);
+        struct htl_figures figures = figures_of(place_at(i));
         add_figures(&view_of(root)->now, &figures);
     }
 }
@@ -641,9 +692,14 @@ static void list_tags(void)
     seen = count;
     sites_seen = ht_sums.site_count;
     known_tag_count = 1;
-    for (uint32_t tag = 1; tag < HT_TAGS; tag++)
-        if (ht_tag(tag))
+    for (uint32_t tag = 1; tag < HT_TAGS; tag++) {
+        if (!ht_tag(tag))
+            continue;
+        if (know_tag(tag))
             known_tags[known_tag_count++] = (uint16_t)tag;
+        else /* tried again; until then its blocks count without a tag */
+            seen = 0;
+    }
     ht_sums.tag_count = known_tag_count - 1;
 }
 
@@ -651,7 +707,7 @@ static void begin_tags(void)
 {
     list_tags();
     for (uint32_t i = 0; i < known_tag_count; i++) {
-        struct ht_tag_view *view = &tag_views[known_tags[i]];
+        struct ht_tag_view *view = ht_tag_view(known_tags[i]);
         memset(&view->now, 0, sizeof view->now);
         view->constructed = 0;
         view->forbidden_blocks = view->forbidden_bytes = 0;
@@ -666,21 +722,28 @@ static inline void lower(uint64_t *low, const struct htl_figures *figures, bool 
         *low = live;
 }
 
+/* Where what a tag owns is added to: in want of memory for it, to what nobody owns. */
+static struct ht_tag_view *counted_by(uint32_t tag)
+{
+    struct ht_tag_view *view = ht_tag_view(tag);
+    return view->known ? view : ht_tag_view(0);
+}
+
 /* Adds the sites up by tag, and keeps the lowest that was live at each. */
 static void sum_by_tag(bool only_first)
 {
     memset(&ht_sums.fallback, 0, sizeof ht_sums.fallback);
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = places[i].view;
+        struct ht_site_view *view = place_at(i)->view;
         lower(&view->low_bytes, &view->now, only_first);
         /* A provisional id that stands for itself was just handed out: it counts once resolved. */
         if (view->canonical != ht_sums.sites[i] || ht_site_is_provisional(ht_sums.sites[i]))
             continue;
-        add_figures(&tag_views[view->tag].now, &view->now);
+        add_figures(&counted_by(view->tag)->now, &view->now);
         if (view->construct)
-            tag_views[view->construct].constructed += view->now.allocated_blocks;
+            counted_by(view->construct)->constructed += view->now.allocated_blocks;
         if (view->region)
-            add_forbidden(&tag_views[view->region], ht_sums.sites[i], view);
+            add_forbidden(counted_by(view->region), ht_sums.sites[i], view);
         if (view->fallback)
             add_figures(&ht_sums.fallback, &view->now);
     }
@@ -692,7 +755,7 @@ static void sum_tags(bool only_first)
     memset(&ht_sums.total, 0, sizeof ht_sums.total);
     for (uint32_t i = 0; i < known_tag_count; i++) {
         uint32_t tag = known_tags[i];
-        struct ht_tag_view *view = &tag_views[tag];
+        struct ht_tag_view *view = ht_tag_view(tag);
         add_figures(&ht_sums.total, &view->now);
         uint64_t live = ht_live_bytes(&view->now);
         if (live > view->peak_bytes)
@@ -728,9 +791,9 @@ void ht_aggregate_tick_done(void)
 {
     ht_sums.low_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < known_tag_count; i++)
-        tag_views[known_tags[i]].low_bytes = UINT64_MAX;
+        ht_tag_view(known_tags[i])->low_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        places[i].view->low_bytes = UINT64_MAX;
+        place_at(i)->view->low_bytes = UINT64_MAX;
 }
 
 uint64_t ht_tag_instantiations(uint32_t tag)
@@ -738,7 +801,8 @@ uint64_t ht_tag_instantiations(uint32_t tag)
     const struct ht_tag_entry *entry = ht_tag(tag);
     if (!entry || !(entry->counted & HT_TAG_COUNTS_INSTANTIATIONS))
         return HTL_UNKNOWN;
-    return __atomic_load_n(&entry->instantiations, __ATOMIC_RELAXED) + tag_views[tag].constructed;
+    return __atomic_load_n(&entry->instantiations, __ATOMIC_RELAXED) +
+           ht_tag_view(tag)->constructed;
 }
 
 uint64_t ht_tag_cycles(uint32_t tag)

@@ -23,8 +23,7 @@ struct ht_site_view {
     uint32_t tag;               /* effective tag */
     uint16_t region;            /* no-allocation region that it was in, or 0 */
     uint16_t construct;         /* tag whose instantiations its blocks are, or 0 */
-    uint32_t place;             /* in the list of sites, where it is used */
-    bool used;                  /* is in the list of sites */
+    uint32_t place;             /* in the list of sites */
     bool fallback;              /* known by return address or tag only */
     uint32_t written_tag;       /* as last written to the file, 0: never */
     struct htl_figures written; /* as last written to the file */
@@ -44,8 +43,8 @@ struct ht_tag_view {
     uint64_t forbidden_blocks, forbidden_bytes;
     uint64_t written_forbidden_blocks;
     uint32_t forbidden_site; /* where most of them were, of those with a stack if there are any */
+    bool known;              /* is in the list of tags, or 0 */
     bool used;               /* had figures or counts at some time */
-    bool named;              /* the file has its name */
 };
 
 struct ht_sums {
@@ -80,7 +79,11 @@ void ht_aggregate_look(enum ht_look why);
 /* Begins a new tick: no sample of it has been taken. */
 void ht_aggregate_tick_done(void);
 
+/* What is known of a site; NULL where it is not in the list of sites. Never moves. */
 struct ht_site_view *ht_site_view(uint32_t site);
+
+/* What is known of a tag. Never NULL: of ids that are not in the list of tags there are only
+ * zeros, which nothing is to be written to. */
 struct ht_tag_view *ht_tag_view(uint32_t tag);
 
 /* Instantiations and cycles of a tag, HTL_UNKNOWN where they are not counted. */

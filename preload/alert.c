@@ -3,8 +3,9 @@
 #include <stddef.h>
 
 #include "alert_sinks.h"
+#include "internal_heap.h"
 
-static struct ht_alert kept[HT_ALERTS_KEPT]; /* event n is at n % HT_ALERTS_KEPT */
+static struct ht_alert *kept; /* event n is at n % HT_ALERTS_KEPT; NULL before the first */
 static uint64_t count;
 static void (*subscriber)(const struct ht_alert *alert);
 
@@ -37,7 +38,10 @@ void ht_alert_begin(const struct ht_settings *settings)
 void ht_alert_emit(struct ht_alert *alert)
 {
     alert->number = ++count;
-    kept[count % HT_ALERTS_KEPT] = *alert;
+    if (!kept)
+        kept = ht_heap_alloc(HT_ALERTS_KEPT * sizeof *kept, 16);
+    if (kept) /* without memory it is told all the same */
+        kept[count % HT_ALERTS_KEPT] = *alert;
     ht_alert_sinks_write(alert);
     if (subscriber)
         subscriber(alert);
@@ -50,9 +54,10 @@ uint64_t ht_alert_count(void)
 
 const struct ht_alert *ht_alert(uint64_t number)
 {
-    if (number == 0 || number > count || count - number >= HT_ALERTS_KEPT)
+    if (!kept || number == 0 || number > count || count - number >= HT_ALERTS_KEPT)
         return NULL;
-    return &kept[number % HT_ALERTS_KEPT];
+    const struct ht_alert *alert = &kept[number % HT_ALERTS_KEPT];
+    return alert->number == number ? alert : NULL;
 }
 
 void ht_alert_subscribe(void (*hook)(const struct ht_alert *alert))

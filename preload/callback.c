@@ -144,19 +144,29 @@ static void call(void)
     pthread_mutex_lock(&lock);
 }
 
-/* However the thread ends: a function may leave by pthread_exit. */
-static void has_ended(bool *in_order)
+/* The lock is held. */
+static void note_end(void)
 {
-    if (!*in_order)
-        pthread_mutex_lock(&lock);
     state.running = state.calling = false;
     pthread_cond_broadcast(&changed);
+}
+
+/* The thread ends out of order: a function may leave by pthread_exit. */
+static void has_left(void *mark)
+{
+    (void)mark;
+    pthread_mutex_lock(&lock);
+    note_end();
     pthread_mutex_unlock(&lock);
 }
 
+/* A key whose destructor tells of it: a cleanup of the C language would take the unwinder of
+ * libgcc, a library that the program may not have. */
+static pthread_key_t left_key;
+
 static void *callback_main(void *argument)
 {
-    bool in_order __attribute__((cleanup(has_ended))) = false;
+    pthread_setspecific(left_key, &state);
     pthread_mutex_lock(&lock);
     while (!state.stop && state.running) { /* in the child of a fork neither */
         if (state.guard_due && state.function && !state.closed) {
@@ -168,7 +178,9 @@ static void *callback_main(void *argument)
         else
             pthread_cond_wait(&changed, &lock);
     }
-    in_order = true; /* and with the lock held */
+    note_end();
+    pthread_setspecific(left_key, NULL);
+    pthread_mutex_unlock(&lock);
     return argument;
 }
 
@@ -179,6 +191,10 @@ static int start_thread(void)
     pthread_attr_t attributes;
     struct sched_param normal = {0};
     sigset_t all, before;
+    static bool key_made;
+    if (!key_made && pthread_key_create(&left_key, has_left) != 0)
+        return -EAGAIN;
+    key_made = true;
     struct ht_thread *previous = ht_internal_begin();
     if (state.to_join) /* it left by itself and is as good as gone */
         pthread_join(state.thread, NULL);

@@ -9,6 +9,9 @@
  * site an alias of the real one. Meanwhile, and where no slot is free, allocations there are
  * counted as fallback.
  *
+ * There are few slots as long as few are needed: where a burst has taken half of them, the monitor
+ * lays as many again before the next.
+ *
  * A slot: FREE -> (thread, by compare-and-swap) FILLING -> READY -> (monitor) FREE, with a fresh
  * provisional id. Nothing waits: a thread tries a few slots and gives up.
  */
@@ -20,7 +23,8 @@
 
 #include "counters.h"
 
-#define HT_CAPTURE_SLOTS 128u  /* a power of two */
+#define HT_CAPTURE_FIRST 32u   /* slots at the beginning; a power of two, as the next */
+#define HT_CAPTURE_SLOTS 128u  /* at most */
 #define HT_CAPTURE_BYTES 4096u /* of stack */
 
 enum ht_capture_state { HT_CAPTURE_FREE, HT_CAPTURE_FILLING, HT_CAPTURE_READY };
@@ -49,10 +53,14 @@ struct ht_capture {
 #define HT_PROVISIONAL_USED 0x8000u
 extern uint16_t ht_provisional_tags[HT_PROVISIONALS];
 
-extern struct ht_capture *ht_captures; /* HT_CAPTURE_SLOTS of them, NULL: none are taken */
+extern struct ht_capture *ht_captures[HT_CAPTURE_SLOTS]; /* the first ht_capture_count of them */
+extern uint32_t ht_capture_count; /* raised by the monitor once the slots are there (release) */
 
-/* Makes the slots, without provisional ids. False without memory. */
+/* Makes the first slots, without provisional ids. False without memory. */
 bool ht_capture_begin(void);
+
+/* Makes as many again, up to HT_CAPTURE_SLOTS; there are none more without memory. Monitor only. */
+void ht_capture_grow(void);
 
 /* A slot in state FILLING, or NULL. Any thread, signal handlers excepted. */
 struct ht_capture *ht_capture_claim(void);

@@ -10,6 +10,7 @@
 #include "internal_heap.h"
 #include "recurring.h"
 #include "site_words.h"
+#include "tag_rows.h"
 #include "thresholds.h"
 #include "top_sites.h"
 
@@ -35,18 +36,21 @@ struct edge {
 };
 
 static struct edge of_rss, of_heap;
-static struct edge of_tag[HT_TAGS], of_rate[HT_TAGS], of_leak[HT_TAGS], of_region[HT_TAGS];
-static struct {
+
+/* What is kept of a tag. */
+struct subject {
+    struct edge growth, rate, leak, region;
+    /* Of a no-allocation region. */
     uint64_t before;  /* allocations that are none of ours to tell: before the last start */
     uint64_t seen;    /* since then */
     uint64_t told;    /* of these, with the last alert; 0: none */
     uint64_t last_ns; /* when one was last seen */
-} regions[HT_TAGS];
-static struct {
+    /* Of MB per 1000. */
     uint64_t once;     /* bytes found to be one-off, by the last search */
     uint64_t live;     /* and live bytes then */
     uint64_t searched; /* in which tick, 0: never */
-} rates[HT_TAGS];
+};
+static struct ht_tag_rows subjects = {.row_bytes = sizeof(struct subject)};
 static uint64_t next_hint_ns;
 static uint64_t ticks;
 
@@ -54,14 +58,12 @@ void ht_conditions_restart(const struct ht_moment *moment)
 {
     memset(&of_rss, 0, sizeof of_rss);
     memset(&of_heap, 0, sizeof of_heap);
-    memset(of_tag, 0, sizeof of_tag);
-    memset(of_rate, 0, sizeof of_rate);
-    memset(of_leak, 0, sizeof of_leak);
-    memset(of_region, 0, sizeof of_region);
-    memset(regions, 0, sizeof regions);
-    memset(rates, 0, sizeof rates);
-    for (uint32_t region = 1; region < HT_TAGS; region++)
-        regions[region].before = ht_tag_view(region)->forbidden_blocks;
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++) {
+        uint32_t tag = ht_sums.tags[i];
+        struct subject *subject = ht_tag_row_lay(&subjects, tag);
+        if (subject)
+            *subject = (struct subject){.before = ht_tag_view(tag)->forbidden_blocks};
+    }
     next_hint_ns = moment->monotonic_ns + HINT_EVERY;
     ticks = 0;
 }
@@ -202,34 +204,35 @@ double ht_conditions_mb_per_1000(uint32_t tag)
  * decides anything: in the tick that would raise an alert, otherwise in every tenth, and not where
  * `enough` are live at most. In between, what was freed since is taken for one-off.
  */
-static double recurring_bytes(uint32_t tag, const struct edge *edge, double enough)
+static double recurring_bytes(uint32_t tag, struct subject *subject, double enough)
 {
+    const struct edge *edge = &subject->rate;
     uint64_t live = ht_live_bytes(&ht_tag_view(tag)->now);
-    uint64_t once = rates[tag].once, freed = rates[tag].live - live;
+    uint64_t once = subject->once, freed = subject->live - live;
     if ((double)live <= enough)
         return (double)live;
-    if (live < rates[tag].live)
+    if (live < subject->live)
         once = once > freed ? once - freed : 0;
     double bytes = (double)(live - (once < live ? once : live));
     bool raises = bytes > enough && !edge->active;
     raises |= bytes > CRITICAL_TIMES * enough && edge->severity < HT_ALERT_CRITICAL;
-    if (!raises && rates[tag].searched && ticks < rates[tag].searched + PER_1000_EVERY)
+    if (!raises && subject->searched && ticks < subject->searched + PER_1000_EVERY)
         return bytes;
     uint64_t recurring = ht_recurring_bytes(tag);
-    rates[tag].once = live - recurring;
-    rates[tag].live = live;
-    rates[tag].searched = ticks;
+    subject->once = live - recurring;
+    subject->live = live;
+    subject->searched = ticks;
     return (double)recurring;
 }
 
-static void check_rate(uint32_t tag, const struct ht_moment *moment)
+static void check_rate(uint32_t tag, struct subject *subject, const struct ht_moment *moment)
 {
-    struct edge *edge = &of_rate[tag];
+    struct edge *edge = &subject->rate;
     double limit = (double)ht_settings.value[HT_OPT_LEAK_THRESHOLD];
     uint64_t made = ht_tag_instantiations(tag);
     if (made == HTL_UNKNOWN || made < LEAST_INSTANTIATED)
         return;
-    double each = (double)made / 1000, rate = recurring_bytes(tag, edge, limit * each) / each;
+    double each = (double)made / 1000, rate = recurring_bytes(tag, subject, limit * each) / each;
     enum change change = compare(edge, rate, limit, true);
     if (change == NONE)
         return;
@@ -243,9 +246,8 @@ static void check_rate(uint32_t tag, const struct ht_moment *moment)
 /* ---- leaks --------------------------------------------------------------------------------------
  */
 
-static void check_leak(uint32_t tag, const struct ht_moment *moment)
+static void check_leak(uint32_t tag, struct edge *edge, const struct ht_moment *moment)
 {
-    struct edge *edge = &of_leak[tag];
     struct ht_judgement judgement;
     bool leak = ht_detect_is_leak(tag);
     if (!leak && !edge->active)
@@ -273,19 +275,22 @@ static void check_leak(uint32_t tag, const struct ht_moment *moment)
 void ht_conditions_no_alloc(uint32_t region, uint64_t allocations, uint64_t bytes, uint32_t site,
                             const struct ht_moment *moment)
 {
-    struct edge *edge = &of_region[region];
+    struct subject *subject = ht_tag_row_lay(&subjects, region);
+    if (!subject)
+        return; /* without memory; the next tick tries again */
+    struct edge *edge = &subject->region;
     enum change change = NONE;
-    uint64_t count = allocations - regions[region].before, told = regions[region].told;
-    if (count > regions[region].seen) {
-        regions[region].seen = count;
-        regions[region].last_ns = moment->monotonic_ns;
+    uint64_t count = allocations - subject->before, told = subject->told;
+    if (count > subject->seen) {
+        subject->seen = count;
+        subject->last_ns = moment->monotonic_ns;
         if (told == 0 || count / NO_ALLOC_TIMES >= told) {
             change = edge->active ? ESCALATED : ENTERED;
             edge->active = 1;
             edge->severity = told ? HT_ALERT_CRITICAL : HT_ALERT_WARNING;
-            regions[region].told = count;
+            subject->told = count;
         }
-    } else if (edge->active && moment->monotonic_ns - regions[region].last_ns >= NO_ALLOC_QUIET) {
+    } else if (edge->active && moment->monotonic_ns - subject->last_ns >= NO_ALLOC_QUIET) {
         edge->active = 0;
         change = CLEARED;
     }
@@ -331,10 +336,13 @@ void ht_conditions_tick(const struct ht_moment *moment)
         uint32_t tag = ht_sums.tags[i];
         if (!ht_tag_view(tag)->used)
             continue;
-        check_growth(HEAPTALLY_ALERT_TAG_GROWTH, tag, &of_tag[tag], ht_threshold(tag), true, moment,
-                     NULL);
-        check_rate(tag, moment);
-        check_leak(tag, moment);
+        struct subject *subject = ht_tag_row_lay(&subjects, tag);
+        if (!subject)
+            continue; /* without memory; the next tick tries again */
+        check_growth(HEAPTALLY_ALERT_TAG_GROWTH, tag, &subject->growth, ht_threshold(tag), true,
+                     moment, NULL);
+        check_rate(tag, subject, moment);
+        check_leak(tag, &subject->leak, moment);
     }
     check_hint(moment);
 }

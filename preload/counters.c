@@ -2,15 +2,13 @@
 
 #include "internal_heap.h"
 
-#define SITE_BASE_1 (HT_SITE_BASE + HT_SITE_SEGMENT_0)
-#define SITE_BASE_2 (SITE_BASE_1 + HT_SITE_SEGMENT_1)
-
 struct ht_total_range ht_total_ranges[HT_RANGES] = {
     {NULL, 0, HT_TAGS},
     {NULL, HT_PROVISIONAL_BASE, HT_PROVISIONALS},
     {NULL, HT_SITE_BASE, HT_SITE_SEGMENT_0},
-    {NULL, SITE_BASE_1, HT_SITE_SEGMENT_1},
-    {NULL, SITE_BASE_2, HT_SITE_SEGMENT_2},
+    {NULL, HT_SITE_BASE_1, HT_SITE_SEGMENT_1},
+    {NULL, HT_SITE_BASE_2, HT_SITE_SEGMENT_2},
+    {NULL, HT_SITE_BASE_3, HT_SITE_SEGMENT_3},
 };
 
 struct ht_oddities ht_oddities;

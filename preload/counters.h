@@ -30,10 +30,14 @@
 #define HT_PROVISIONAL_BASE HT_TAGS
 #define HT_PROVISIONALS     2048u
 #define HT_SITE_BASE        (HT_PROVISIONAL_BASE + HT_PROVISIONALS)
-#define HT_SITE_SEGMENT_0   8192u
-#define HT_SITE_SEGMENT_1   32768u
-#define HT_SITE_SEGMENT_2   131072u
-#define HT_SITE_LIMIT       (HT_SITE_BASE + HT_SITE_SEGMENT_0 + HT_SITE_SEGMENT_1 + HT_SITE_SEGMENT_2)
+#define HT_SITE_SEGMENT_0   4096u
+#define HT_SITE_SEGMENT_1   8192u
+#define HT_SITE_SEGMENT_2   32768u
+#define HT_SITE_SEGMENT_3   131072u
+#define HT_SITE_BASE_1      (HT_SITE_BASE + HT_SITE_SEGMENT_0)
+#define HT_SITE_BASE_2      (HT_SITE_BASE_1 + HT_SITE_SEGMENT_1)
+#define HT_SITE_BASE_3      (HT_SITE_BASE_2 + HT_SITE_SEGMENT_2)
+#define HT_SITE_LIMIT       (HT_SITE_BASE_3 + HT_SITE_SEGMENT_3)
 
 struct ht_total {
     uint64_t figures[HT_FIGURES]; /* atomic add, any thread */
@@ -45,7 +49,12 @@ struct ht_total_range {
     uint32_t base, size;
 };
 
-enum { HT_RANGE_TAGS, HT_RANGE_PROVISIONAL, HT_RANGE_SITES, HT_RANGES = HT_RANGE_SITES + 3 };
+enum {
+    HT_RANGE_TAGS,
+    HT_RANGE_PROVISIONAL,
+    HT_RANGE_SITES,
+    HT_RANGES = HT_RANGE_SITES + HT_INTERN_SEGMENTS
+};
 extern struct ht_total_range ht_total_ranges[HT_RANGES];
 
 /* Lays the totals of a range. False without memory. */

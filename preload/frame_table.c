@@ -4,16 +4,18 @@
 
 struct ht_intern ht_frames = {
     .stride = 3,
-    .segments = {{.base = 1, .size = 8192},
-                 {.base = 1 + 8192, .size = 32768},
-                 {.base = 1 + 8192 + 32768, .size = 131072}},
+    .segments = {{.base = 1, .size = 4096},
+                 {.base = 1 + 4096, .size = 8192},
+                 {.base = 1 + 4096 + 8192, .size = 32768},
+                 {.base = 1 + 4096 + 8192 + 32768, .size = 131072}},
 };
 
 struct ht_intern ht_stacks = {
     .stride = 1,
-    .segments = {{.base = HT_STACK_ROOTS, .size = 16384},
-                 {.base = HT_STACK_ROOTS + 16384, .size = 131072},
-                 {.base = HT_STACK_ROOTS + 16384 + 131072, .size = 524288}},
+    .segments = {{.base = HT_STACK_ROOTS, .size = 8192},
+                 {.base = HT_STACK_ROOTS + 8192, .size = 16384},
+                 {.base = HT_STACK_ROOTS + 8192 + 16384, .size = 131072},
+                 {.base = HT_STACK_ROOTS + 8192 + 16384 + 131072, .size = 524288}},
 };
 
 uint16_t ht_frame_unloads[HT_FRAME_PAGES];

@@ -31,15 +31,23 @@ static void thin(struct ht_history *history)
     history->merged = history->stride;
 }
 
-struct ht_history *ht_history_new(uint32_t capacity)
+size_t ht_history_bytes(uint32_t capacity)
 {
-    struct ht_history *history =
-        ht_heap_alloc(sizeof *history + capacity * sizeof *history->points, 16);
-    if (!history)
-        return NULL;
+    return sizeof(struct ht_history) + capacity * sizeof(struct htl_history_point);
+}
+
+struct ht_history *ht_history_init(void *bytes, uint32_t capacity)
+{
+    struct ht_history *history = bytes;
     history->capacity = capacity;
     ht_history_clear(history);
     return history;
+}
+
+struct ht_history *ht_history_new(uint32_t capacity)
+{
+    void *bytes = ht_heap_alloc(ht_history_bytes(capacity), 16);
+    return bytes ? ht_history_init(bytes, capacity) : NULL;
 }
 
 void ht_history_clear(struct ht_history *history)

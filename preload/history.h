@@ -9,11 +9,12 @@
 #ifndef HEAPTALLY_HISTORY_H
 #define HEAPTALLY_HISTORY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "heaptally/snapshot_format.h"
 
-#define HT_HISTORY_POINTS 512u /* of a tag or the process; even */
+#define HT_HISTORY_POINTS 510u /* of a tag or the process; even, and just below 32 KB */
 
 struct ht_history {
     uint32_t count;    /* points in use */
@@ -26,6 +27,10 @@ struct ht_history {
 /* A new, empty series of at most `capacity` (even) points, from the internal heap; NULL without
  * memory. */
 struct ht_history *ht_history_new(uint32_t capacity);
+
+/* The bytes that such a series takes, and one made of as many, at a multiple of 8. */
+size_t ht_history_bytes(uint32_t capacity);
+struct ht_history *ht_history_init(void *bytes, uint32_t capacity);
 
 /* Empties a series. */
 void ht_history_clear(struct ht_history *history);

@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HT_INTERN_SEGMENTS 3
+#define HT_INTERN_SEGMENTS 4
 #define HT_INTERN_PROBES   24
 #define HT_INTERN_FULL     UINT32_MAX
 

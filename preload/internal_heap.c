@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #define ARENA_SIZE  ((size_t)256 << 10)
+#define RANGES      256  /* in one table of them */
 #define MAX_RANGES  4096 /* arenas and own mappings at one time */
 #define CLASS_COUNT 64
 
@@ -37,7 +38,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct free_block *free_blocks[CLASS_COUNT]; /* lock */
 static char *arena_next, *arena_end;                /* lock */
 static uint64_t mapped;                             /* lock for writing */
-static struct range ranges[MAX_RANGES];
+static struct range first_ranges[RANGES];
+static struct range *_Atomic ranges[MAX_RANGES / RANGES] = {first_ranges}; /* in this order */
 static _Atomic unsigned range_count;
 
 static void enter(sigset_t *before)
@@ -68,15 +70,35 @@ static unsigned class_of(size_t size)
     return class;
 }
 
+static struct range *range_at(unsigned i)
+{
+    return &ranges[i / RANGES][i % RANGES];
+}
+
+static void *map_pages(size_t size)
+{
+    int saved = errno;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    errno = saved;
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static bool add_range(uintptr_t start, size_t size)
 {
     unsigned i = 0, count = range_count;
-    while (i < count && ranges[i].start)
+    while (i < count && range_at(i)->start)
         i++;
     if (i == MAX_RANGES)
         return false;
-    ranges[i].end = start + size;
-    ranges[i].start = start;
+    if (!ranges[i / RANGES]) {
+        void *table = map_pages(RANGES * sizeof(struct range));
+        if (!table)
+            return false;
+        ranges[i / RANGES] = table;
+        mapped += RANGES * sizeof(struct range);
+    }
+    range_at(i)->end = start + size;
+    range_at(i)->start = start;
     if (i == count)
         range_count = count + 1;
     return true;
@@ -84,10 +106,8 @@ static bool add_range(uintptr_t start, size_t size)
 
 static void *map(size_t size)
 {
-    int saved = errno;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    errno = saved;
-    if (p == MAP_FAILED)
+    void *p = map_pages(size);
+    if (!p)
         return NULL;
     if (!add_range((uintptr_t)p, size)) {
         munmap(p, size);
@@ -100,13 +120,27 @@ static void *map(size_t size)
 static void unmap(void *p, size_t size)
 {
     for (unsigned i = 0; i < range_count; i++) {
-        if (ranges[i].start == (uintptr_t)p) {
-            ranges[i].start = 0;
+        if (range_at(i)->start == (uintptr_t)p) {
+            range_at(i)->start = 0;
             break;
         }
     }
     mapped -= size;
     munmap(p, size);
+}
+
+/* Makes free blocks of what is left of an arena, the largest first. */
+static void give_rest(void)
+{
+    for (unsigned class = class_of(ARENA_SIZE / 4) + 1; class -- > 0;) {
+        size_t size = class_size(class);
+        while ((size_t)(arena_end - arena_next) >= size) {
+            struct free_block *block = (struct free_block *)arena_next;
+            block->next = free_blocks[class];
+            free_blocks[class] = block;
+            arena_next += size;
+        }
+    }
 }
 
 /* A block of `size` bytes with its head's fields to be filled in; the caller holds the lock. */
@@ -131,6 +165,7 @@ static struct head *take(size_t size)
             char *arena = map(ARENA_SIZE);
             if (!arena)
                 return NULL;
+            give_rest();
             arena_next = arena;
             arena_end = arena + ARENA_SIZE;
         }
@@ -194,10 +229,11 @@ bool ht_heap_owns(const void *block)
 {
     uintptr_t p = (uintptr_t)block;
     for (unsigned i = 0, count = range_count; i < count; i++) {
-        uintptr_t start = ranges[i].start;
+        struct range *range = range_at(i);
+        uintptr_t start = range->start;
         /* Read again: the place may have been given to another range in between, and the start of
          * one with the end of the other says nothing. */
-        if (start && p >= start && p < ranges[i].end && ranges[i].start == start)
+        if (start && p >= start && p < range->end && range->start == start)
             return true;
     }
     return false;

@@ -36,11 +36,11 @@ struct module_file {
 
 enum {
     MODULE_BYTES_PAGE = 4096, /* bytes of one cached page */
-    MODULE_BYTES_PAGES = 64,  /* pages in the cache: 256 KB, shared by all modules */
+    MODULE_BYTES_PAGES = 32,  /* pages in the cache: 128 KB, shared by all modules */
     MODULE_BYTES_FILES = 64,  /* files whose identity and segments are remembered */
 };
 
-/* Takes the memory of the cache (about 270 KB, malloc). 0, or -ENOMEM. Calling it again is free. */
+/* Takes the memory of the cache (about 190 KB, malloc). 0, or -ENOMEM. Calling it again is free. */
 int module_bytes_open(void);
 
 /* Gives all of it back. Harmless if it isn't open. */

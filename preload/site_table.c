@@ -6,9 +6,9 @@
 struct ht_intern ht_sites = {
     .stride = 1,
     .segments = {{.base = HT_SITE_BASE, .size = HT_SITE_SEGMENT_0},
-                 {.base = HT_SITE_BASE + HT_SITE_SEGMENT_0, .size = HT_SITE_SEGMENT_1},
-                 {.base = HT_SITE_BASE + HT_SITE_SEGMENT_0 + HT_SITE_SEGMENT_1,
-                  .size = HT_SITE_SEGMENT_2}},
+                 {.base = HT_SITE_BASE_1, .size = HT_SITE_SEGMENT_1},
+                 {.base = HT_SITE_BASE_2, .size = HT_SITE_SEGMENT_2},
+                 {.base = HT_SITE_BASE_3, .size = HT_SITE_SEGMENT_3}},
 };
 _Static_assert(HT_SITE_LIMIT < 1u << 20, "a site id fits the seal");
 

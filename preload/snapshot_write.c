@@ -27,10 +27,11 @@
 #include "top_sites.h"
 
 #define BUFFER_FIRST   ((size_t)64 << 10)
-#define BUFFER_KEPT    ((size_t)256 << 10) /* from one write to the next */
-#define MAX_TICK_SITES 64u                 /* sites that one tick lists */
-#define SITE_COST      700u /* bytes of a site that is written anew, with its stack */
-#define STACK_LIMIT    (HT_STACK_ROOTS + 16384u + 131072u + 524288u)
+#define BUFFER_AHEAD   (BUFFER_FIRST / 2) /* records that go ahead */
+#define BUFFER_KEPT    BUFFER_FIRST       /* from one write to the next */
+#define MAX_TICK_SITES 64u                /* sites that one tick lists */
+#define SITE_COST      700u               /* bytes of a site that is written anew, with its stack */
+_Static_assert(HT_STACK_FALLBACK < 8, "a byte has a bit for each way a stack ends");
 
 static struct ht_file file = {.fd = -1};
 static char start_directory[PATH_MAX]; /* what a relative name is relative to; "" where unknown */
@@ -42,14 +43,22 @@ static bool resumed;        /* the next tick is the first after a pause of count
 static uint64_t alerts_put; /* number of the last alert that is in the file */
 static bool all_due; /* the file lacks what was written before: the next tick lists everything */
 
-/* The records of one write. */
+/* The records of one write. What it grows to is small, however much is written at once: whole
+ * records go ahead to the file that they are for, once there are BUFFER_AHEAD bytes of them. */
 static struct {
     unsigned char *bytes;
     size_t used, capacity;
-    bool failed; /* no memory: nothing of it is written */
+    bool failed;        /* no memory: nothing of it is written */
+    struct ht_file *to; /* where records may go ahead to, or NULL */
+    bool full;          /* they would not fit that file: they are not kept */
+    int error;          /* -errno of what went ahead */
+    uint64_t alerts;    /* number of the last alert among the records */
 } buffer;
 
-static unsigned char *stacks_written; /* a bit for each stack id */
+/* A bit for each stack id, in the segments of the table of stacks; NULL where none is written. */
+static unsigned char *stacks_written[HT_INTERN_SEGMENTS];
+static unsigned char roots_written;             /* and for each of enum ht_stack_root */
+static unsigned char tags_written[HT_TAGS / 8]; /* and for each tag: the file has its name */
 
 /* ---- building records ---------------------------------------------------------------------------
  */
@@ -94,6 +103,21 @@ static size_t begin_record(uint16_t type)
     return start;
 }
 
+/* Writes down the records that there are, ahead of those that come. */
+static void go_ahead(void)
+{
+    struct ht_file *to = buffer.to;
+    if (to->size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE])
+        buffer.full = true;
+    if (!buffer.full && !buffer.error)
+        buffer.error = ht_file_append(to, buffer.bytes, buffer.used);
+    buffer.used = 0;
+    if (to != &file || buffer.full || buffer.error)
+        return;
+    dirty = true;
+    alerts_put = buffer.alerts;
+}
+
 static void end_record(size_t start)
 {
     if (buffer.failed)
@@ -102,6 +126,8 @@ static void end_record(size_t start)
     header->length = (uint32_t)(buffer.used - start - sizeof *header);
     header->crc = htl_crc32c(0, header, sizeof *header + header->length);
     reserve(-buffer.used % HTL_ALIGNMENT);
+    if (buffer.to && buffer.used >= BUFFER_AHEAD)
+        go_ahead();
 }
 
 static void put_header(void)
@@ -243,24 +269,46 @@ static void put_module(struct ht_module *module)
     module->written = true;
 }
 
+static bool is_named(uint32_t tag)
+{
+    return tags_written[tag / 8] & 1u << tag % 8;
+}
+
 static void put_tag(uint32_t tag)
 {
     const struct ht_tag_entry *entry = ht_tag(tag);
-    struct ht_tag_view *view = ht_tag_view(tag);
-    if (!entry || view->named)
+    if (!entry || is_named(tag))
         return;
     struct htl_tag record = {.id = tag, .kind = entry->kind, .name_length = entry->length};
     size_t start = begin_record(HTL_TAG);
     put(&record, sizeof record);
     put(entry->name, entry->length);
     end_record(start);
-    view->named = true;
+    tags_written[tag / 8] |= (unsigned char)(1u << tag % 8);
+}
+
+/* Where it is noted that a stack is in the file: the bit `*mask` of a byte. NULL without memory:
+ * then it is written again each time. */
+static unsigned char *written_bit(uint32_t stack, unsigned char *mask)
+{
+    unsigned s = 0;
+    while (stack - ht_stacks.segments[s].base >= ht_stacks.segments[s].size)
+        s++;
+    stack -= ht_stacks.segments[s].base;
+    *mask = (unsigned char)(1u << stack % 8);
+    if (!stacks_written[s])
+        stacks_written[s] = ht_heap_alloc(ht_stacks.segments[s].size / 8, 16);
+    return stacks_written[s] ? &stacks_written[s][stack / 8] : NULL;
 }
 
 static void put_stack(uint32_t stack)
 {
     uint32_t root = ht_stack_root(stack), count = 0;
-    if (stacks_written[stack / 8] & 1u << stack % 8)
+    unsigned char mask = 0;
+    unsigned char *bits = stack < HT_STACK_ROOTS ? &roots_written : written_bit(stack, &mask);
+    if (stack < HT_STACK_ROOTS)
+        mask = (unsigned char)(1u << stack);
+    if (bits && *bits & mask)
         return;
     for (uint32_t node = stack; node >= HT_STACK_ROOTS; node = ht_stack_outer(node)) {
         uint64_t info = ht_intern_slot(&ht_frames, ht_stack_frame(node))[2];
@@ -289,7 +337,8 @@ static void put_stack(uint32_t stack)
         put(&frame, sizeof frame);
     }
     end_record(start);
-    stacks_written[stack / 8] |= (unsigned char)(1u << stack % 8);
+    if (bits)
+        *bits |= mask;
 }
 
 static void put_site(uint32_t site)
@@ -338,11 +387,13 @@ static void forget_dictionary(void)
     struct ht_module *module;
     for (uint32_t id = 0; (module = ht_module(id)); id++)
         module->written = false;
-    for (uint32_t tag = 0; tag < HT_TAGS; tag++) {
-        ht_tag_view(tag)->named = false;
-        ht_tag_view(tag)->written_forbidden_blocks = 0;
-    }
-    memset(stacks_written, 0, STACK_LIMIT / 8 + 1);
+    memset(tags_written, 0, sizeof tags_written);
+    for (uint32_t i = 0; i < ht_sums.tag_count; i++)
+        ht_tag_view(ht_sums.tags[i])->written_forbidden_blocks = 0;
+    for (unsigned i = 0; i < HT_INTERN_SEGMENTS; i++)
+        if (stacks_written[i])
+            memset(stacks_written[i], 0, ht_stacks.segments[i].size / 8);
+    roots_written = 0;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
         view->written_tag = 0;
@@ -424,8 +475,9 @@ static void choose_sites(bool all, struct htl_tick *tick)
 {
     if (chosen_capacity < ht_sums.site_count) {
         ht_heap_free(chosen);
-        chosen = ht_heap_alloc(2 * ht_sums.site_count * sizeof *chosen, 16);
-        chosen_capacity = chosen ? 2 * ht_sums.site_count : 0;
+        uint32_t capacity = ht_sums.site_count + ht_sums.site_count / 4;
+        chosen = ht_heap_alloc(capacity * sizeof *chosen, 16);
+        chosen_capacity = chosen ? capacity : 0;
     }
     chosen_count = 0;
     for (uint32_t i = 0; chosen && i < ht_sums.site_count; i++) {
@@ -462,7 +514,7 @@ static bool tag_changed(uint32_t tag)
     const struct ht_tag_view *view = ht_tag_view(tag);
     return memcmp(&view->now, &view->written, sizeof view->now) != 0 ||
            view->written_instantiations != ht_tag_instantiations(tag) ||
-           view->written_cycles != ht_tag_cycles(tag) || !view->named;
+           view->written_cycles != ht_tag_cycles(tag) || !is_named(tag);
 }
 
 static void put_tag_figures(uint32_t tag)
@@ -545,18 +597,19 @@ static void put_end(uint32_t reason)
 /* `step`: how many points become one. */
 static void put_history(uint32_t subject, uint32_t step)
 {
-    static struct htl_history_point points[HT_HISTORY_POINTS];
     const struct ht_history *history = ht_history(subject);
     if (!history)
         return;
     struct htl_history record = {
         .subject = subject,
-        .point_count = ht_history_thinned(history, step, points),
-        .point_size = sizeof *points,
+        .point_count = (history->count + step - 1) / step,
+        .point_size = sizeof *history->points,
     };
     size_t start = begin_record(HTL_HISTORY);
     put(&record, sizeof record);
-    put(points, record.point_count * sizeof *points);
+    struct htl_history_point *points = reserve(record.point_count * sizeof *points);
+    if (points)
+        ht_history_thinned(history, step, points);
     end_record(start);
 }
 
@@ -608,6 +661,7 @@ static void put_alerts_after(uint64_t last)
         size_t start = begin_record(HTL_ALERT);
         put(&record, sizeof record);
         put(alert->message, record.message_length);
+        buffer.alerts = number;
         end_record(start);
     }
 }
@@ -627,11 +681,27 @@ static uint32_t history_step(void)
 /* ---- the file -----------------------------------------------------------------------------------
  */
 
+/* Begins a write from nothing, of which whole records may go ahead to a file, if any. */
+static void begin_records(struct ht_file *to)
+{
+    buffer.used = 0;
+    buffer.failed = buffer.full = false;
+    buffer.error = 0;
+    buffer.to = to;
+    buffer.alerts = alerts_put;
+}
+
+/* Lets records of a tick, behind what is in the buffer already, go ahead to the file. */
+static void may_go_ahead(void)
+{
+    buffer.to = &file;
+    buffer.alerts = alerts_put;
+}
+
 /* What becomes of a write: a tick that is not in the file is counted, and said once. */
 static bool written(const struct ht_file *to, int error)
 {
-    buffer.used = 0;
-    buffer.failed = false;
+    begin_records(NULL);
     if (buffer.capacity > BUFFER_KEPT) { /* a whole file was in it */
         ht_heap_free(buffer.bytes);
         buffer.bytes = NULL;
@@ -652,19 +722,31 @@ static bool written(const struct ht_file *to, int error)
     return false;
 }
 
+/* Writes what is left in the buffer to a file. */
+static int append_rest(struct ht_file *to)
+{
+    if (buffer.failed || buffer.error)
+        return buffer.failed ? -ENOMEM : buffer.error;
+    return ht_file_append(to, buffer.bytes, buffer.used);
+}
+
 /* Writes the buffer to the file and empties it. */
 static bool flush(void)
 {
-    return written(&file,
-                   buffer.failed ? -ENOMEM : ht_file_append(&file, buffer.bytes, buffer.used));
+    return written(&file, append_rest(&file));
 }
 
-/* The whole file anew, from memory, into the buffer. */
-static void put_everything(bool final, uint32_t end_reason)
+/* Whether the file has no room for what is in the buffer, and for what was left out of it. */
+static bool is_over(const struct ht_file *to)
+{
+    return buffer.full || to->size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE];
+}
+
+/* The whole file anew, from memory. */
+static void put_everything(struct ht_file *fresh, bool final, uint32_t end_reason)
 {
     uint32_t step = history_step();
-    buffer.used = 0;
-    buffer.failed = false;
+    begin_records(fresh);
     forget_dictionary();
     put_header();
     put_settings();
@@ -689,12 +771,8 @@ static void rewrite(bool final, uint32_t end_reason)
     struct ht_file fresh;
     int error = ht_file_create_beside(&fresh, &file);
     if (error == 0) {
-        put_everything(final, end_reason);
-        error = buffer.failed                                      ? -ENOMEM
-                : buffer.used > ht_settings.value[HT_OPT_MAX_FILE] ? -EFBIG
-                                                                   : 0;
-        if (error == 0)
-            error = ht_file_append(&fresh, buffer.bytes, buffer.used);
+        put_everything(&fresh, final, end_reason);
+        error = is_over(&fresh) ? -EFBIG : append_rest(&fresh);
         if (error == 0)
             error = ht_file_replace(&fresh, &file);
         if (error == 0) {
@@ -756,8 +834,6 @@ bool ht_snapshot_open(void)
     sequence = dropped_ticks = alerts_put = 0;
     ht_history_forget();
     ht_top_sites_restart(start_monotonic_ns);
-    if (!stacks_written && !(stacks_written = ht_heap_alloc(STACK_LIMIT / 8 + 1, 16)))
-        return false;
     const char *pattern = ht_settings.text[HT_OPT_OUTPUT];
     const struct ht_module *program = ht_module(0);
     const char *name = program ? program->base : "unknown";
@@ -780,6 +856,7 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
     sequence++;
     add_to_histories();
     if (file.path[0]) {
+        may_go_ahead();
         put_alerts_after(alerts_put);
         if (final || ht_top_sites_are_due())
             put_top_histories();
@@ -787,7 +864,7 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
         resumed = false;
         if (final)
             put_end(end_reason);
-        if (file.size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE])
+        if (is_over(&file))
             rewrite(final, end_reason);
         else
             flush();
@@ -815,10 +892,11 @@ bool ht_snapshot_all(void)
 {
     if (!file.path[0])
         return false;
+    may_go_ahead();
     put_alerts_after(alerts_put);
     put_top_histories();
     put_tick(true, 0);
-    if (file.size + buffer.used > ht_settings.value[HT_OPT_MAX_FILE])
+    if (is_over(&file))
         rewrite(false, 0);
     else
         flush();
@@ -836,7 +914,7 @@ void ht_snapshot_forget(void)
 {
     ht_file_close(&file);
     file = (struct ht_file){.fd = -1};
-    buffer.used = 0;
+    begin_records(NULL);
     dirty = failing = false;
 }
 

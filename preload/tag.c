@@ -7,14 +7,18 @@
 
 #define MAX_TAGS_USED (HT_TAGS - HT_TAGS / 8) /* beyond, probing would become slow */
 
-#define ENTRIES (MAX_TAGS_USED + 64) /* some more, for threads that are just at it */
+/* Entries come in parts, which are laid one after the other. There are some more in all than can
+ * have ids, for threads that are just at it. */
+#define PARTS        4u
+#define PART_ENTRIES ((MAX_TAGS_USED + 64) / PARTS)
 
 #define ENTRY_SHIFT 32
 #define HASH_SHIFT  48
 
 uint64_t ht_scopes[HT_TAGS];
-static struct ht_tag_entry *entries; /* ENTRIES of them */
-static struct ht_tag_entry no_name;  /* of the pairs */
+static struct ht_tag_entry *parts[PARTS];
+static uint32_t laid;               /* entries that there are; raised once they are (release) */
+static struct ht_tag_entry no_name; /* of the pairs */
 static _Atomic uint32_t used;
 static uint32_t other;
 
@@ -27,14 +31,34 @@ struct wanted {
     uint64_t word;
 };
 
+static bool lay_part(void)
+{
+    struct ht_tag_entry *part = ht_heap_alloc(PART_ENTRIES * sizeof *part, 64);
+    if (!part)
+        return false;
+    parts[laid / PART_ENTRIES] = part;
+    __atomic_store_n(&laid, laid + PART_ENTRIES, __ATOMIC_RELEASE);
+    return true;
+}
+
 bool ht_tag_begin(void)
 {
-    if (entries)
+    if (laid)
         return true;
-    entries = ht_heap_alloc(ENTRIES * sizeof *entries, 64);
-    if (entries)
+    if (lay_part())
         other = ht_tag_intern("[other]", 7, HTL_TAG_OTHER);
-    return entries;
+    return laid;
+}
+
+void ht_tag_grow(void)
+{
+    if (laid && laid < PARTS * PART_ENTRIES && used > laid / 4)
+        lay_part();
+}
+
+static struct ht_tag_entry *entry_at(uint32_t i)
+{
+    return &parts[i / PART_ENTRIES][i % PART_ENTRIES];
 }
 
 static uint32_t hash_of(const char *name, size_t length)
@@ -49,7 +73,7 @@ static uint32_t hash_of(const char *name, size_t length)
 static struct ht_tag_entry *entry_of(uint64_t word)
 {
     uint32_t place = (uint16_t)(word >> ENTRY_SHIFT);
-    return place ? &entries[place - 1] : NULL;
+    return place ? entry_at(place - 1) : NULL;
 }
 
 static bool is_wanted(uint64_t word, const struct wanted *wanted)
@@ -61,18 +85,19 @@ static bool is_wanted(uint64_t word, const struct wanted *wanted)
            memcmp(entry->name, wanted->name, wanted->length) == 0;
 }
 
-/* An entry that is nobody's, or NULL: there are more of them than ids are given out, so that only
- * threads that were ended in here can have used them up. */
-static struct ht_tag_entry *take_entry(uint32_t hash)
+/* An entry that is nobody's: its place. UINT32_MAX where there is none: more names have
+ * come at once than the monitor keeps room for, or threads that were ended in here have used them
+ * up. */
+static uint32_t take_entry(uint32_t hash)
 {
-    for (uint32_t i = 0; i < ENTRIES; i++) {
-        struct ht_tag_entry *entry = &entries[(hash + i) % ENTRIES];
-        uint32_t free = 0;
-        if (__atomic_compare_exchange_n(&entry->taken, &free, 1, false, __ATOMIC_ACQUIRE,
+    uint32_t count = __atomic_load_n(&laid, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t free = 0, place = (hash + i) % count;
+        if (__atomic_compare_exchange_n(&entry_at(place)->taken, &free, 1, false, __ATOMIC_ACQUIRE,
                                         __ATOMIC_RELAXED))
-            return entry;
+            return place;
     }
-    return NULL;
+    return UINT32_MAX;
 }
 
 static void give_back(struct ht_tag_entry *entry)
@@ -84,15 +109,16 @@ static void give_back(struct ht_tag_entry *entry)
 /* The entry of a name that has no id yet, and the word for it at `id`. NULL where there is none. */
 static struct ht_tag_entry *write_entry(const struct wanted *wanted, uint32_t id, uint64_t *word)
 {
-    struct ht_tag_entry *entry = take_entry(wanted->hash);
-    if (!entry)
+    uint32_t place = take_entry(wanted->hash);
+    if (place == UINT32_MAX)
         return NULL;
+    struct ht_tag_entry *entry = entry_at(place);
     entry->kind = wanted->kind;
     entry->length = (uint16_t)wanted->length;
     memcpy(entry->name, wanted->name, wanted->length);
     entry->name[wanted->length] = '\0';
-    *word = id | (uint64_t)(entry - entries + 1) << ENTRY_SHIFT |
-            (uint64_t)(wanted->hash >> 16) << HASH_SHIFT;
+    *word =
+        id | (uint64_t)(place + 1) << ENTRY_SHIFT | (uint64_t)(wanted->hash >> 16) << HASH_SHIFT;
     return entry;
 }
 
@@ -134,7 +160,7 @@ static uint32_t intern(const struct wanted *wanted, uint32_t full)
 
 uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
 {
-    if (!entries || length == 0)
+    if (!laid || length == 0)
         return 0;
     if (length > HT_TAG_NAME_MAX) {
         length = HT_TAG_NAME_MAX;
@@ -149,7 +175,7 @@ uint32_t ht_tag_intern(const char *name, size_t length, uint16_t kind)
 
 uint32_t ht_scope_intern(uint32_t owner, uint32_t region)
 {
-    if (!entries || region == 0)
+    if (!laid || region == 0)
         return owner;
     const uint64_t word = owner | (uint64_t)region << 16;
     return intern(&(struct wanted){.word = word, .hash = hash_of((const char *)&word, 4)}, owner);

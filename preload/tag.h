@@ -48,8 +48,11 @@ struct ht_tag_entry {
 #define HT_TAG_COUNTS_INSTANTIATIONS 1u
 #define HT_TAG_COUNTS_CYCLES         2u
 
-/* Lays the table. False without memory. */
+/* Lays the table, with room for a quarter of the names. False without memory. */
 bool ht_tag_begin(void);
+
+/* Lays room for as many names again where a quarter of what is there is taken. Monitor only. */
+void ht_tag_grow(void);
 
 _Static_assert(HT_TAGS <= UINT16_MAX, "a tag fits 16 bits");
 extern uint64_t ht_scopes[HT_TAGS]; /* by id: see above; 0 while there is none */

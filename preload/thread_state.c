@@ -14,16 +14,18 @@
 
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
  * than that is there. */
-struct ht_thread ht_unborn = {.busy = HT_UNBORN};
-static uint32_t busy_only[][16] __attribute__((aligned(64))) = {
-    [HT_ENDED] = {HT_ENDED}, [HT_BEGINNING] = {HT_BEGINNING}, [HT_INTERNAL] = {HT_INTERNAL}};
+static uint32_t busy_only[][16] __attribute__((aligned(64))) = {[HT_UNBORN] = {HT_UNBORN},
+                                                                [HT_ENDED] = {HT_ENDED},
+                                                                [HT_BEGINNING] = {HT_BEGINNING},
+                                                                [HT_INTERNAL] = {HT_INTERNAL}};
 
 static struct ht_thread *without_state(enum ht_busy busy)
 {
     return (struct ht_thread *)(void *)busy_only[busy];
 }
 
-__thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) = &ht_unborn;
+__thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
+    (struct ht_thread *)(void *)busy_only[HT_UNBORN];
 struct ht_thread *ht_threads;
 
 /* The first threads of a process are its main loops: they get room for many stacks. The others

@@ -11,7 +11,7 @@
  *   0              the normal case
  *   HT_COUNTING    this thread is inside the counting code: a signal handler that allocates now
  *                  must not touch cells or memos and counts in the shared totals
- *   HT_UNBORN      no state yet (ht_self points at the one shared ht_unborn)
+ *   HT_UNBORN      no state yet
  *   HT_BEGINNING   the state is being made; allocations now are counted in the shared totals
  *   HT_ENDED       the state was given back; what the thread still does goes to the shared totals
  *   HT_INTERNAL    heaptally's own work: allocations come from its own heap, uncounted
@@ -111,7 +111,6 @@ static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
 }
 
 extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
-extern struct ht_thread ht_unborn;
 
 /* Takes in the bounds of the calling thread's own stack, where they have got known since. */
 void ht_thread_find_bounds(struct ht_thread *thread);

@@ -7,9 +7,32 @@
 
 #define LEAST_TICKS 16u /* between two reviews */
 
-static struct ht_top_site *places; /* HT_TOP_SITES of them */
-static uint64_t start;             /* CLOCK_MONOTONIC, ns */
+/* Places are laid by the group, once there is a site for them: the first `laid` are there. */
+#define GROUP_SITES 8u
+static struct ht_top_site *groups[HT_TOP_SITES / GROUP_SITES];
+static uint32_t laid;
+static uint64_t start; /* CLOCK_MONOTONIC, ns */
 static uint64_t ticks, next_review, next_due;
+
+static struct ht_top_site *place_at(uint32_t i)
+{
+    return &groups[i / GROUP_SITES][i % GROUP_SITES];
+}
+
+/* A group, with the histories of its places behind it; false without memory. */
+static bool lay_group(void)
+{
+    size_t bytes = ht_history_bytes(HT_TOP_SITE_POINTS);
+    struct ht_top_site *group = ht_heap_alloc(GROUP_SITES * (sizeof *group + bytes), 16);
+    if (!group)
+        return false;
+    char *histories = (char *)(group + GROUP_SITES);
+    for (uint32_t i = 0; i < GROUP_SITES; i++)
+        group[i].history = ht_history_init(histories + i * bytes, HT_TOP_SITE_POINTS);
+    groups[laid / GROUP_SITES] = group;
+    laid += GROUP_SITES;
+    return true;
+}
 
 void ht_top_sites_restart(uint64_t start_ns)
 {
@@ -17,8 +40,8 @@ void ht_top_sites_restart(uint64_t start_ns)
     ticks = 0;
     next_review = 1;
     next_due = 2 * LEAST_TICKS;
-    for (uint32_t i = 0; places && i < HT_TOP_SITES; i++)
-        places[i].site = 0;
+    for (uint32_t i = 0; i < laid; i++)
+        place_at(i)->site = 0;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
         view->floor_bytes = UINT64_MAX;
@@ -28,7 +51,7 @@ void ht_top_sites_restart(uint64_t start_ns)
 
 const struct ht_top_site *ht_top_site(uint32_t i)
 {
-    return places && places[i].site ? &places[i] : NULL;
+    return i < laid && place_at(i)->site ? place_at(i) : NULL;
 }
 
 /* Site 0 stands for all of which nothing is known: it is nobody's leak, and 0 is a free place. */
@@ -63,8 +86,7 @@ static void feed(struct ht_top_site *top, const struct ht_moment *moment)
         .instantiations = point.instantiations,
         .cycles = point.cycles,
     };
-    if (top->history)
-        ht_history_append(top->history, &point);
+    ht_history_append(top->history, &point);
     ht_detect_push(&top->trend, &sample);
 }
 
@@ -84,9 +106,9 @@ static void score(struct ht_site_view *view)
 
 static struct ht_top_site *place_of(uint32_t site)
 {
-    for (uint32_t i = 0; i < HT_TOP_SITES; i++)
-        if (places[i].site == site)
-            return &places[i];
+    for (uint32_t i = 0; i < laid; i++)
+        if (place_at(i)->site == site)
+            return place_at(i);
     return NULL;
 }
 
@@ -96,12 +118,15 @@ static struct ht_top_site *place_for(uint64_t wanted)
     struct ht_top_site *lowest = NULL;
     uint64_t least = wanted;
     for (uint32_t i = 0; i < HT_TOP_SITES; i++) {
-        if (places[i].site == 0)
-            return &places[i];
-        uint64_t here = ht_site_view(places[i].site)->score;
+        if (i == laid && !lay_group())
+            break;
+        struct ht_top_site *place = place_at(i);
+        if (place->site == 0)
+            return place;
+        uint64_t here = ht_site_view(place->site)->score;
         if (here < least) {
             least = here;
-            lowest = &places[i];
+            lowest = place;
         }
     }
     return lowest;
@@ -112,10 +137,7 @@ static void settle(struct ht_top_site *top, uint32_t site)
     struct ht_trend_settings settings = ht_detect_settings();
     top->site = site;
     ht_trend_init(&top->trend, &settings);
-    if (!top->history)
-        top->history = ht_history_new(HT_TOP_SITE_POINTS);
-    else
-        ht_history_clear(top->history);
+    ht_history_clear(top->history);
 }
 
 static void review(void)
@@ -135,8 +157,6 @@ static void review(void)
 
 void ht_top_sites_tick(const struct ht_moment *moment)
 {
-    if (!places && !(places = ht_heap_alloc(HT_TOP_SITES * sizeof *places, 16)))
-        return;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
         uint64_t low = ht_lowest(view->low_bytes, &view->now);
@@ -147,9 +167,9 @@ void ht_top_sites_tick(const struct ht_moment *moment)
         review();
         next_review = ticks + (ticks / 5 > LEAST_TICKS ? ticks / 5 : LEAST_TICKS);
     }
-    for (uint32_t i = 0; i < HT_TOP_SITES; i++)
-        if (places[i].site)
-            feed(&places[i], moment);
+    for (uint32_t i = 0; i < laid; i++)
+        if (place_at(i)->site)
+            feed(place_at(i), moment);
 }
 
 bool ht_top_sites_are_due(void)
@@ -167,8 +187,8 @@ uint32_t ht_top_site_of_tag(uint32_t tag)
 {
     uint32_t best = 0;
     double highest = -1;
-    for (uint32_t i = 0; places && i < HT_TOP_SITES; i++) {
-        const struct ht_top_site *top = &places[i];
+    for (uint32_t i = 0; i < laid; i++) {
+        const struct ht_top_site *top = place_at(i);
         if (!top->site || ht_site_view(top->site)->tag != tag)
             continue;
         /* A leak is worth more than any growth that is none. */

@@ -144,8 +144,8 @@ static bool is_ready(const struct ht_capture *capture)
 static unsigned answer_first(void)
 {
     unsigned ready = 0;
-    for (unsigned i = 0; ht_captures && i < HT_CAPTURE_SLOTS; i++) {
-        const struct ht_capture *capture = &ht_captures[i];
+    for (unsigned i = 0; i < ht_capture_count; i++) {
+        const struct ht_capture *capture = ht_captures[i];
         if (!is_ready(capture))
             continue;
         if (ready++ == 0)
@@ -163,8 +163,8 @@ unsigned ht_unwind_drain(ht_unwind_done *done, uint32_t (*take)(void))
     if (!answer_first())
         return 0;
     unsigned drained = 0;
-    for (unsigned i = 0; i < HT_CAPTURE_SLOTS; i++) {
-        struct ht_capture *capture = &ht_captures[i];
+    for (unsigned i = 0; i < ht_capture_count; i++) {
+        struct ht_capture *capture = ht_captures[i];
         if (!is_ready(capture))
             continue;
         drained++;
@@ -180,8 +180,8 @@ unsigned ht_unwind_drain(ht_unwind_done *done, uint32_t (*take)(void))
 
 void ht_unwind_stock(uint32_t (*take)(void))
 {
-    for (unsigned i = 0; ht_captures && i < HT_CAPTURE_SLOTS; i++) {
-        struct ht_capture *capture = &ht_captures[i];
+    for (unsigned i = 0; i < ht_capture_count; i++) {
+        struct ht_capture *capture = ht_captures[i];
         uint32_t free = HT_CAPTURE_FREE;
         if (capture->provisional ||
             !__atomic_compare_exchange_n(&capture->state, &free, HT_CAPTURE_FILLING, false,

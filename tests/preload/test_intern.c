@@ -14,13 +14,19 @@
 static struct ht_intern table = {
     .stride = 1,
     .segments = {{.base = 4, .size = 1024},
-                 {.base = 4 + 1024, .size = 8192},
-                 {.base = 4 + 1024 + 8192, .size = 131072}},
+                 {.base = 4 + 1024, .size = 2048},
+                 {.base = 4 + 1024 + 2048, .size = 8192},
+                 {.base = 4 + 1024 + 2048 + 8192, .size = 131072}},
 };
+
+#define PLACES (8u + 16 + 32 + 64) /* of the next */
 
 static struct ht_intern tiny = {
     .stride = 2,
-    .segments = {{.base = 1, .size = 8}, {.base = 9, .size = 16}, {.base = 25, .size = 32}},
+    .segments = {{.base = 1, .size = 8},
+                 {.base = 9, .size = 16},
+                 {.base = 25, .size = 32},
+                 {.base = 57, .size = 64}},
 };
 
 START_TEST(same_key_same_id)
@@ -41,22 +47,23 @@ END_TEST
 
 START_TEST(full_says_so)
 {
-    uint32_t ids[8 + 16 + 32];
+    uint32_t ids[PLACES];
     unsigned given = 0;
     ck_assert(ht_intern_begin(&tiny));
-    for (unsigned laid = 1; laid <= 3; laid++) {
+    for (unsigned laid = 1; laid <= HT_INTERN_SEGMENTS; laid++) {
         uint64_t key = 1000 * laid;
         for (uint32_t id; (id = ht_intern(&tiny, ++key, true)) != HT_INTERN_FULL;) {
-            ck_assert_uint_lt(given, 56);
+            ck_assert_uint_lt(given, PLACES);
             for (unsigned i = 0; i < given; i++)
                 ck_assert_uint_ne(ids[i], id);
             ids[given++] = id;
         }
-        ck_assert(ht_intern_grow(&tiny) == (laid < 3));
-        ck_assert_uint_eq(ht_intern_segments(&tiny), laid < 3 ? laid + 1 : 3);
+        ck_assert(ht_intern_grow(&tiny) == (laid < HT_INTERN_SEGMENTS));
+        ck_assert_uint_eq(ht_intern_segments(&tiny),
+                          laid < HT_INTERN_SEGMENTS ? laid + 1 : HT_INTERN_SEGMENTS);
     }
-    printf("%u of 56 places given before the table was full\n", given);
-    ck_assert_uint_ge(given, 50);
+    printf("%u of %u places given before the table was full\n", given, PLACES);
+    ck_assert_uint_ge(given, PLACES * 9 / 10);
     ck_assert_uint_eq(ht_intern_key(&tiny, ids[0]), 1001);
 }
 END_TEST
@@ -144,7 +151,7 @@ START_TEST(threads_insert_while_it_grows)
             places += table.segments[s].slots[i] != 0;
     }
     printf("%u segments more, %u inserted, %u with a second id\n", grown, used, twice);
-    ck_assert_uint_eq(grown, 2);
+    ck_assert_uint_eq(grown, HT_INTERN_SEGMENTS - 1);
     ck_assert_uint_eq(used, places);
     ck_assert_uint_lt(twice, 2 * THREADS * THREADS); /* only around the moment of growing */
 }

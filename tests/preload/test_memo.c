@@ -67,8 +67,8 @@ START_TEST(unknown_frames_are_captured)
     memset(memo_stack, 0, sizeof memo_stack);
     thread->stack_low = (uintptr_t)memo_stack;
     thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
-    ht_captures[0].provisional = HT_PROVISIONAL_BASE + 5;
-    for (unsigned i = 0; i < HT_CAPTURE_SLOTS + 3; i++) {
+    ht_captures[0]->provisional = HT_PROVISIONAL_BASE + 5;
+    for (unsigned i = 0; i < HT_CAPTURE_FIRST + 3; i++) {
         memo_stack[9] = 0x900000 + 16 * i;
         uint32_t site = ht_site_find(thread, (ht_entry)&memo_stack[8], 3);
         if (i == 0) {
@@ -81,17 +81,17 @@ START_TEST(unknown_frames_are_captured)
         uint32_t again = ht_site_find(thread, (ht_entry)&memo_stack[8], 3);
         ck_assert_uint_eq(ht_stack_root(ht_site_stack(again)), HT_STACK_FALLBACK);
         uint64_t rule = *ht_frame_rule(ht_intern(&ht_frames, memo_stack[9], false));
-        ck_assert_uint_eq(rule, i < HT_CAPTURE_SLOTS ? HT_RULE_PENDING : 0);
+        ck_assert_uint_eq(rule, i < HT_CAPTURE_FIRST ? HT_RULE_PENDING : 0);
     }
-    ck_assert_uint_eq(ht_captures[0].stack_bytes, (MEMO_WORDS - 10) * 8);
+    ck_assert_uint_eq(ht_captures[0]->stack_bytes, (MEMO_WORDS - 10) * 8);
     /* A fork: what waits to be worked off stays so, what nobody works on is asked for again. */
-    ht_captures[1].state = HT_CAPTURE_FILLING;
+    ht_captures[1]->state = HT_CAPTURE_FILLING;
     ht_capture_after_fork();
     unsigned pending = 0;
-    for (unsigned i = 0; i < HT_CAPTURE_SLOTS; i++)
+    for (unsigned i = 0; i < HT_CAPTURE_FIRST; i++)
         pending += *ht_frame_rule(ht_intern(&ht_frames, 0x900000 + 16 * i, false)) != 0;
-    ck_assert_uint_eq(pending, HT_CAPTURE_SLOTS - 1);
-    ck_assert_uint_eq(ht_captures[1].state, HT_CAPTURE_FREE);
+    ck_assert_uint_eq(pending, HT_CAPTURE_FIRST - 1);
+    ck_assert_uint_eq(ht_captures[1]->state, HT_CAPTURE_FREE);
 }
 END_TEST
 

@@ -1,10 +1,14 @@
 /*
  * Live blocks of random sizes through many stacks, on several threads; then what the process holds.
  *
- *   many_sites SITES THREADS BLOCKS [lock]    BLOCKS on each thread; with "lock" the program locks
- *                                             all its memory, now and later, first
+ *   many_sites SITES THREADS BLOCKS [PAUSE [MOST [lock]]]
  *
- * Prints blocks, their bytes, and VmRSS and VmLck in kB. Status 5: memory cannot be locked.
+ * BLOCKS are those of each thread, of at most MOST bytes (512). It rests for PAUSE microseconds
+ * (100) a hundred times (once for each thousand of them, by default): long pauses let many ticks go
+ * by while all sites grow. With "lock" the program first locks all its memory, now and later.
+ *
+ * Prints blocks, their bytes, and VmRSS, VmHWM and VmLck in kB. Status 5: memory cannot be locked,
+ * 6: there is not enough.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -15,7 +19,7 @@
 
 #include "tree.h"
 
-static unsigned sites, threads, blocks, depth;
+static unsigned sites, threads, blocks, depth, rest_us = 100, rests = 1000, most = 512;
 static pthread_barrier_t barrier;
 static unsigned long long bytes;
 
@@ -25,7 +29,7 @@ static OPAQUE void allocate(uint32_t random)
     unsigned long long mine = 0;
     for (unsigned i = 0; i < blocks; i++) {
         random = random * 1664525u + 1013904223u;
-        size_t size = 1 + (random >> 8) % 512;
+        size_t size = 1 + (random >> 8) % most;
         void *p = tree_left(i % sites, depth, size);
         if (!p) {
             fprintf(stderr, "many_sites: out of memory after %u blocks\n", i);
@@ -33,8 +37,8 @@ static OPAQUE void allocate(uint32_t random)
         }
         memset(p, 1, size);
         mine += size;
-        if (i % 1000 == 0)
-            usleep(100);
+        if (i % rests == 0)
+            usleep(rest_us);
     }
     __atomic_fetch_add(&bytes, mine, __ATOMIC_RELAXED);
     pthread_barrier_wait(&barrier); /* all are alive while main looks */
@@ -69,7 +73,13 @@ int main(int argc, char **argv)
     blocks = (unsigned)atoi(argv[3]);
     while (1u << depth < sites)
         depth++;
-    if (argc > 4 && mlockall(MCL_CURRENT | MCL_FUTURE)) {
+    if (argc > 4) {
+        rest_us = (unsigned)atoi(argv[4]);
+        rests = blocks / 100 + 1;
+    }
+    if (argc > 5)
+        most = (unsigned)atoi(argv[5]);
+    if (argc > 6 && mlockall(MCL_CURRENT | MCL_FUTURE)) {
         perror("many_sites: mlockall");
         return 5;
     }
@@ -85,7 +95,8 @@ int main(int argc, char **argv)
         }
     }
     allocate(1);
-    printf("%u %llu %ld %ld\n", blocks * threads, bytes, status_kb("VmRSS:"), status_kb("VmLck:"));
+    printf("%u %llu %ld %ld %ld\n", blocks * threads, bytes, status_kb("VmRSS:"),
+           status_kb("VmHWM:"), status_kb("VmLck:"));
     fflush(stdout);
     pthread_barrier_wait(&barrier);
     return 0;

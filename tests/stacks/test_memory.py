@@ -2,6 +2,7 @@
 """What heaptally costs in memory: against the same program without it."""
 
 import os
+import re
 import resource
 import sys
 
@@ -11,15 +12,33 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 import harness
 
 MB = 1 << 20
-FIXED = 8 * MB
+
+
+def documented():
+    """The fixed size that the README gives, in bytes."""
+    with open(os.path.join(HERE, "..", "..", "README.md"), encoding="utf-8") as file:
+        return int(float(re.search(r"fixed size is ([0-9.]+) MB", file.read())[1]) * MB)
+
+
+FIXED = documented()
 PER_BLOCK = 8
 PER_THREAD = 64 << 10
-SITES = 1000
+PATHS = 500  # from main, and from a thread: a thousand call sites
+SITES = 2 * PATHS
 THREADS = 4
 BLOCKS = 100000  # on each thread
+FEW_BLOCKS = 1000
+SMALL = 64  # bytes
+PAUSE = 20000  # microseconds, a hundred times: some hundred ticks in which all sites grow
+LEAST_TICKS = 40
 
 
 class MemoryTest(harness.TallyTest):
+    more_env = {}  # of watched programs
+
+    def environment(self, *arguments, **keywords):
+        return super().environment(*arguments, **keywords) | self.more_env
+
     def plain(self, *arguments, **keywords):
         result = harness.run([harness.program("many_sites"), *arguments], self.dir, **keywords)
         return self.take(result)
@@ -30,6 +49,7 @@ class MemoryTest(harness.TallyTest):
         result = self.tally([harness.program("many_sites"), *arguments], timeout=120,
                             options={"INTERVAL": "1s"} | (options or {}), **keywords)
         figures = self.take(result)
+        self.own = result.own
         report = self.report(self.only_snapshot())
         counted = [0, 0]
         self.tag_only = 0  # blocks whose stack could not be kept at all: the runtime's among them
@@ -51,24 +71,38 @@ class MemoryTest(harness.TallyTest):
             self.expect("bytes", counted[1], figures[1])
 
     def take(self, result):
-        """Blocks, bytes, resident and locked bytes."""
+        """Blocks, bytes, resident bytes now and at most, locked bytes."""
         if result.status == 5:
             self.skipTest(result.err.strip())
         self.assertEqual(result.status, 0, f"{result.err} {result.own}")
-        blocks, size, resident, locked = map(int, result.out.split())
-        return blocks, size, resident << 10, locked << 10
+        blocks, size, resident, peak, locked = map(int, result.out.split())
+        return blocks, size, resident << 10, peak << 10, locked << 10
+
+    def watched_while_ticking(self, *arguments, **keywords):
+        """The same with a control socket, and with many ticks while the program works."""
+        figures, report, counted = self.watched(*arguments, options={"INTERVAL": "10ms"},
+                                                **keywords)
+        self.expect_exact(counted, figures)
+        ticks = report["trend"]["samples"]
+        self.expect_that("ticks", ticks, ticks >= LEAST_TICKS, f">= {LEAST_TICKS}")
+        full = sum(not s["fallback"] for c in report["controllers"] for s in c["sites"])
+        self.expect_that("full stacks", full, full >= SITES, f">= {SITES}")
+        return figures, report
 
     def compare(self, *more, **keywords):
-        plain = self.plain(SITES, THREADS, BLOCKS, *more)
-        figures, report, counted = self.watched(SITES, THREADS, BLOCKS, *more, **keywords)
-        blocks = figures[0]
-        self.expect_exact(counted, figures)
-        growth = figures[2] - plain[2]
-        allowed = FIXED + PER_BLOCK * blocks
-        self.expect_that(f"resident bytes more than plain, with {blocks} blocks", growth,
-                         growth <= allowed, f"<= {allowed}")
-        print(f"  of which own memory {report['quality']['own_bytes']}; resident"
-              f" {plain[2]} plain, {figures[2]} watched; locked {plain[3]}, {figures[3]}")
+        arguments = PATHS, THREADS, BLOCKS, PAUSE, 512, *more
+        plain = self.plain(*arguments)
+        figures, report = self.watched_while_ticking(*arguments, **keywords)
+        allowed = FIXED + PER_BLOCK * figures[0]
+        print(f"own memory {report['quality']['own_bytes']}; resident {plain[2]} plain,"
+              f" {figures[2]} watched; locked {plain[4]}, {figures[4]}")
+        for what, i in ("resident bytes", 2), ("resident bytes at most", 3):
+            growth = figures[i] - plain[i]
+            self.expect_that(f"{what}, more than plain, with {figures[0]} blocks", growth,
+                             growth <= allowed, f"<= {allowed}")
+
+    def test_fixed_size(self):
+        self.expect_that("documented fixed size", FIXED, FIXED <= 8 * MB, f"<= {8 * MB}")
 
     def test_blocks_and_fixed(self):
         self.compare()
@@ -76,13 +110,13 @@ class MemoryTest(harness.TallyTest):
     def test_all_locked(self):
         self.compare("lock")
 
-    def test_all_locked_unprivileged(self):
+    def unprivileged(self, blocks, most, env=None):
+        """The lock limit is what the plain program needs, and what heaptally says it needs."""
         harness.need_root(self)
         os.chmod(self.dir, 0o777)
-        plain = self.plain(SITES, THREADS, BLOCKS, "lock")
-        locked = plain[3]
-        limit = locked + PER_BLOCK * plain[0] + FIXED
-
+        arguments = PATHS, THREADS, blocks, PAUSE, most, "lock"
+        plain = self.plain(*arguments, env=harness.clean_environment() | (env or {}))
+        limit = plain[4] + PER_BLOCK * plain[0] + FIXED
         hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
         if 0 <= hard < limit:
             self.skipTest(f"the hard limit here is {hard} bytes, {limit} are needed")
@@ -93,10 +127,21 @@ class MemoryTest(harness.TallyTest):
             os.setgid(harness.NOBODY)
             os.setuid(harness.NOBODY)
 
-        print(f"limit: {limit} bytes, of which the plain program needs {locked}")
-        self.plain(SITES, THREADS, BLOCKS, "lock", preexec_fn=less)
-        figures, _, counted = self.watched(SITES, THREADS, BLOCKS, "lock", preexec_fn=less)
-        self.expect_exact(counted, figures)
+        print(f"limit: {limit} bytes, of which the plain program needs {plain[4]}")
+        self.more_env = env or {}
+        figures, _ = self.watched_while_ticking(*arguments, preexec_fn=less)
+        growth = figures[2] - plain[2]
+        allowed = FIXED + PER_BLOCK * figures[0]
+        self.expect_that("resident bytes, more than plain", growth, growth <= allowed,
+                         f"<= {allowed}")
+        self.expect("lines on missing memory", [l for l in self.own if "memory" in l], [])
+
+    def test_all_locked_unprivileged(self):
+        self.unprivileged(BLOCKS, 512)
+
+    def test_small_program_locked_unprivileged(self):
+        """In one arena: each thread's own would be 64 MB of locked reservation."""
+        self.unprivileged(FEW_BLOCKS, SMALL, {"MALLOC_ARENA_MAX": "1"})
 
     def test_each_further_thread(self):
         few = self.watched(16, 4, 1000)[1]["quality"]["own_bytes"]
