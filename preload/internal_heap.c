@@ -41,6 +41,7 @@ static uint64_t mapped;                             /* lock for writing */
 static struct range first_ranges[RANGES];
 static struct range *_Atomic ranges[MAX_RANGES / RANGES] = {first_ranges}; /* in this order */
 static _Atomic unsigned range_count;
+static _Atomic bool refused;
 
 static void enter(sigset_t *before)
 {
@@ -107,8 +108,10 @@ static bool add_range(uintptr_t start, size_t size)
 static void *map(size_t size)
 {
     void *p = map_pages(size);
-    if (!p)
+    if (!p) {
+        refused = true;
         return NULL;
+    }
     if (!add_range((uintptr_t)p, size)) {
         munmap(p, size);
         return NULL;
@@ -242,6 +245,11 @@ bool ht_heap_owns(const void *block)
 uint64_t ht_heap_mapped(void)
 {
     return __atomic_load_n(&mapped, __ATOMIC_RELAXED);
+}
+
+bool ht_heap_was_refused(void)
+{
+    return refused;
 }
 
 void ht_heap_lock(void)

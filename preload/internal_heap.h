@@ -33,6 +33,9 @@ bool ht_heap_owns(const void *block);
 /* Bytes mapped now. */
 uint64_t ht_heap_mapped(void);
 
+/* Whether the system has ever refused memory. */
+bool ht_heap_was_refused(void);
+
 /* For fork: no other thread is inside the heap between the two. */
 void ht_heap_lock(void);
 void ht_heap_unlock(void);

@@ -20,6 +20,7 @@
 #include "credentials.h"
 #include "detect.h"
 #include "heaptally/units.h"
+#include "internal_heap.h"
 #include "last_thread.h"
 #include "lifecycle.h"
 #include "module_map.h"
@@ -173,6 +174,18 @@ static void look(uint64_t now)
     due.look = at_the_earliest(due.look, began, REST_STEADY);
 }
 
+static void say_if_memory_is_short(void)
+{
+    static bool said;
+    if (said || !ht_heap_was_refused())
+        return;
+    said = true;
+    ht_say("own memory: the system gives no more (%.1f MB are in use); what is new is missing from "
+           "the figures until it does. Raise the limit on locked memory (ulimit -l), or on "
+           "address space (ulimit -v)",
+           (double)ht_heap_mapped() / HT_MB);
+}
+
 /* One turn of work; the gate is held. */
 static void work(uint64_t now)
 {
@@ -183,6 +196,7 @@ static void work(uint64_t now)
     due.poll = at_the_earliest(due.poll, began, new_stacks ? REST_LEARNING : REST_STEADY);
     if (counting && (now >= due.tick || now >= due.look))
         look(now);
+    say_if_memory_is_short();
 }
 
 /* When there is work next, apart from the control socket. */

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "../../preload/aggregate.h"
 #include "../../preload/capture_ring.h"
 #include "../../preload/frame_table.h"
+#include "../../preload/internal_heap.h"
 #include "../../preload/site_table.h"
 #include "../../preload/stack_cache.h"
 #include "../../preload/track.h"
@@ -187,6 +189,38 @@ START_TEST(sites_that_move_all_the_time_do_not_stand_still)
 END_TEST
 
 /* A fork came while another thread moved a cell: the child must not wait for the end of it. */
+#if !HT_THREAD_SANITIZER
+/* The system gives no more memory for a while: sites that came up meanwhile are told of later. */
+START_TEST(sites_wait_for_memory)
+{
+    struct rlimit before, none;
+    support_begin();
+    ck_assert(ht_aggregate_begin());
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    uint32_t listed = ht_sums.site_count;
+    ck_assert(!ht_heap_was_refused());
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &before), 0);
+    none = (struct rlimit){1 << 20, before.rlim_max}; /* far less than there is */
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &none), 0);
+    for (unsigned i = 0; i < 700; i++)
+        ht_count_shared(ht_site_fallback(0x800000 + 16 * i, 0), HT_ALLOCATED_BYTES, 10);
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    uint32_t without = ht_sums.site_count;
+    uint64_t seen = ht_sums.total.allocated_blocks, truncated = ht_oddities.truncated;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &before), 0);
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    printf("%u sites, %u without memory, %u then\n", listed, without, ht_sums.site_count);
+    ck_assert(ht_heap_was_refused());
+    ck_assert_uint_lt(seen, 700);
+    ck_assert_uint_gt(truncated, 0);
+    ck_assert_uint_ge(ht_sums.site_count, listed + 700);
+    ck_assert_uint_eq(ht_sums.total.allocated_blocks, 700);
+}
+END_TEST
+#endif
+
 /* Where the tables are full, not even a tag is left of a stack: its block counts all the same. */
 START_TEST(what_comes_to_no_tag_counts)
 {
@@ -323,7 +357,7 @@ END_TEST
 SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
              sites_that_move_all_the_time_do_not_stand_still, moved_blocks_let_no_figure_fall,
 #if !HT_THREAD_SANITIZER
-             states_are_recycled,
+             states_are_recycled, sites_wait_for_memory,
 #endif
              what_comes_to_no_tag_counts, refused_blocks_let_no_figure_fall,
              eviction_cut_short_by_a_fork)
