@@ -1,5 +1,5 @@
 /* See call_scan.h. The format: "Intel 64 and IA-32 Architectures Software Developer's Manual",
- * volume 2, chapter 2, and CALL in chapter 3. */
+ * volume 2, chapter 2, and CALL, MOV and XCHG in chapter 3. */
 #include "call_scan.h"
 
 #include <string.h>
@@ -11,6 +11,11 @@ enum {
     LONGEST_CALL = 7, /* without prefixes, which stand in front of what is looked for */
     DIRECT = 0xe8,    /* and a distance of 4 bytes */
     GROUP = 0xff,     /* a call by pointer, if so many bits of the next byte say 2 */
+    SHORTLY = 64,     /* bytes between setting the stack pointer and the call */
+    STORE = 0x89,     /* MOV to what the next byte says */
+    LOAD = 0x8b,      /* MOV to the register that the next byte says */
+    EXCHANGE = 0x87,
+    SP = 4, /* the register's number in that byte, if the prefix does not add 8 to it */
 };
 
 /* The length of the operand of GROUP whose first byte is `form`; `index` follows it. */
@@ -67,4 +72,33 @@ unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most
         }
     }
     return count;
+}
+
+/* Whether the stack pointer is set by the instruction that the bytes would be. Its operands of 64
+ * bits have a prefix, 0100 1RXB: R and B are the highest bits of the registers' numbers. */
+static bool sets_stack_pointer(const uint8_t bytes[3])
+{
+    uint8_t prefix = bytes[0], form = bytes[2];
+    bool wide = (prefix & 0xf8) == 0x48, both_registers = form >> 6 == 3;
+    bool first = (form >> 3 & 7) == SP && !(prefix & 4);
+    bool second = both_registers && (form & 7) == SP && !(prefix & 1);
+    if (!wide || (first && second))
+        return false;
+    return bytes[1] == LOAD       ? first
+           : bytes[1] == STORE    ? second
+           : bytes[1] == EXCHANGE ? first || second
+                                  : false;
+}
+
+bool call_scan_switches_stack(uint64_t start, uint64_t place)
+{
+    uint8_t bytes[SHORTLY];
+    uint64_t from = place - start > SHORTLY ? place - SHORTLY : start;
+    size_t count = (size_t)(place - from);
+    if (place < start || module_bytes_read(from, bytes, count))
+        return false;
+    for (size_t i = 0; i + 3 <= count; i++)
+        if (sets_stack_pointer(bytes + i))
+            return true;
+    return false;
 }

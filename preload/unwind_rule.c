@@ -485,6 +485,19 @@ static int rule_of_row(struct probe *probe, uint64_t pc, void *row, struct unwin
     return probe->file_error;
 }
 
+/*
+ * Unwind information cannot say that a call is made on another stack, as some functions do in
+ * assembly within C: it goes on from the stack pointer all the same, and leads beyond the end of
+ * that stack, where nothing may be mapped. A rule that does is none.
+ */
+static struct unwind_rule doubt(const struct probe *probe, uint64_t pc, struct unwind_rule rule)
+{
+    bool from_sp = rule.kind == UNWIND_STEP && rule.cfa_base == UNWIND_CFA_SP;
+    if (from_sp && call_scan_switches_stack(probe->entry->start, pc))
+        return (struct unwind_rule){.kind = UNWIND_UNSUPPORTED};
+    return rule;
+}
+
 /* Tells the rules of all places but the first. */
 static void tell_others(struct probe *probe, struct rows *rows, unwind_rule_told *told)
 {
@@ -498,7 +511,8 @@ static void tell_others(struct probe *probe, struct rows *rows, unwind_rule_told
                 rule_of_row(probe, rows->places[i], rows->bytes[row], &rule, &only_here))
                 return;
             made = true;
-            told(rows->places[i] + probe->module->load_bias, &rule);
+            struct unwind_rule here = doubt(probe, rows->places[i], rule);
+            told(rows->places[i] + probe->module->load_bias, &here);
         }
     }
 }
@@ -543,6 +557,7 @@ static int find_rule(const struct unwind_module *module, uint64_t pc, struct unw
     if (!found)
         return 0;
     error = rule_of_row(&probe, pc, rows.bytes[0], out, &only_here);
+    *out = doubt(&probe, pc, *out);
     if (!error && told)
         tell_others(&probe, &rows, told);
     return error;

@@ -25,7 +25,9 @@
  *   caller's SP    := CFA
  *   caller's pc    := return address
  *
- * A rule that reads RBP while RBP isn't known cuts the stack there, as NONE does. SAME keeps an
+ * Where the function has just changed stacks before the call, which unwind info cannot say, there
+ * is no rule (UNSUPPORTED). A rule that reads RBP while RBP isn't known cuts the stack there, as
+ * NONE does. SAME keeps an
  * unknown RBP unknown. A return address of 0 ends the stack. What no rule can promise is for the
  * walk to check: that the CFA lies above SP, on a multiple of 8, within the stack. */
 #ifndef HEAPTALLY_UNWIND_RULE_H

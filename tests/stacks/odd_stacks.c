@@ -13,6 +13,7 @@
  *                             that is given back
  *   odd_stacks smaller        a thread with another stack at the end of one that was larger, and a
  *                             fiber where that one was
+ *   odd_stacks switched       a function that calls another on a stack with nothing behind its end
  *
  * Prints how many blocks were allocated in the tree.
  */
@@ -336,12 +337,42 @@ static int smaller(void)
     return 0;
 }
 
+/* ---- a switch that unwind information does not know of ------------------------------------------
+ */
+
+static void on_another_stack(void)
+{
+    static unsigned path;
+    visit(path++ % 8);
+}
+
+static OPAQUE void call_on(char *end, void (*function)(void))
+{
+    __asm__ volatile("mov %%rsp, %%rbx\n\tmov %0, %%rsp\n\tcall *%1\n\tmov %%rbx, %%rsp"
+                     :
+                     : "r"(end), "r"(function)
+                     : "rbx", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory",
+                       "cc");
+}
+
+static int switched(void)
+{
+    char *stack = mmap(NULL, 2 * SMALL, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    map(stack, SMALL);
+    for (unsigned i = 0; i < 300; i++) {
+        call_on(stack + SMALL, on_another_stack);
+        usleep(1000);
+    }
+    return 0;
+}
+
 static const struct {
     const char *name;
     int (*run)(void);
-} cases[] = {{"signals", signals},     {"small-threads", small_threads}, {"vfork", vforks},
-             {"main-ends", main_ends}, {"contexts", contexts},           {"neighbours", neighbours},
-             {"smaller", smaller}};
+} cases[] = {{"signals", signals},   {"small-threads", small_threads},
+             {"vfork", vforks},      {"main-ends", main_ends},
+             {"contexts", contexts}, {"neighbours", neighbours},
+             {"smaller", smaller},   {"switched", switched}};
 
 int main(int argc, char **argv)
 {

@@ -83,6 +83,9 @@ class OddStacksTest(harness.TallyTest):
     def test_smaller(self):
         self.check("smaller", 0.2)
 
+    def test_switched(self):
+        self.check("switched", 0.2)
+
 
 if __name__ == "__main__":
     harness.main()

@@ -30,7 +30,7 @@ EXTRA = [
     ["-O2", "-fuse-ld=gold"],
     ["-O2", "-fuse-ld=lld"],
 ]
-TESTED = "module_bytes unwind_library unwind_table unwind_rule".split()
+TESTED = "module_bytes call_scan unwind_library unwind_table unwind_rule".split()
 PATHS = "200"
 
 
