@@ -7,8 +7,10 @@
 #include "tag.h"
 
 /* Failures between two looks with which allocations still go the short way: a look hardly ever
- * falls into one of so few. */
-#define BEARABLE_FAILURES 16u
+ * falls into one of so few. And looks without any after which they go it again: a thread that fails
+ * all the time may not be running for a few. */
+#define BEARABLE_FAILURES 4u
+#define QUIET_LOOKS       40u
 
 uint32_t ht_slow;
 size_t ht_short_way_below = HT_SEAL_SMALL + 1;
@@ -125,7 +127,9 @@ void ht_track_refused(void)
 
 void ht_track_looked(void)
 {
-    if (__atomic_exchange_n(&failures, 0, __ATOMIC_RELAXED) == 0 && (ht_slow & HT_SLOW_FAILURES))
+    static unsigned quiet;
+    quiet = __atomic_exchange_n(&failures, 0, __ATOMIC_RELAXED) ? 0 : quiet + 1;
+    if (quiet >= QUIET_LOOKS && (ht_slow & HT_SLOW_FAILURES))
         ht_slow_remove(HT_SLOW_FAILURES);
 }
 

@@ -20,8 +20,9 @@
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator */
-#define HT_SLOW_FAILURES  8u /* counted, once the allocator has had the memory: it often has none  \
-                              */
+#define HT_SLOW_FAILURES                                                                           \
+    8u /* counted, once the allocator has had the memory: it often has none                        \
+        */
 extern uint32_t ht_slow HT_HIDDEN;
 
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
@@ -45,8 +46,8 @@ void *ht_track_failed(uint32_t site, size_t size);
 /* The allocator had no memory, and nothing had been counted. */
 void ht_track_refused(void);
 
-/* The monitor has looked at the counters: where nothing failed since the last time, allocations may
- * go the short way again. */
+/* The monitor has looked at the counters: where nothing has failed for a number of times,
+ * allocations go the short way again. */
 void ht_track_looked(void);
 
 /* Counts a new block and seals it, the general way. */
