@@ -1,5 +1,6 @@
 """The functions marked EXPORT in the sources, those in export.map, and those that the library
-really exports are the same.
+really exports are the same. And it needs the C library alone: what else it brought would be in
+every program, and under mlockall resident.
 
 usage: check_exports.py PRELOAD_DIRECTORY LIBRARY
 """
@@ -39,6 +40,12 @@ def exported(library):
             if line.split()[1] in "TWVBDR"}
 
 
+def needed(library):
+    output = subprocess.run(["readelf", "-d", library], check=True, capture_output=True,
+                            text=True).stdout
+    return set(re.findall(r"\(NEEDED\).*\[(.*)\]", output))
+
+
 def main():
     directory, library = sys.argv[1:]
     sets = {"marked EXPORT": marked(directory), "in export.map": listed(directory),
@@ -46,6 +53,13 @@ def main():
     print({name: len(found) for name, found in sets.items()})
     assert sets["in export.map"], "no function was found"
     wrong = 0
+    libraries = needed(library)
+    print("needs", *sorted(libraries))
+    assert any(name.startswith("libc.") for name in libraries), "no library was found"
+    for name in libraries:
+        if not name.startswith(("libc.", "ld-linux")):
+            print(f"{name}: the library needs it")
+            wrong += 1
     for name, found in sets.items():
         for other, others in sets.items():
             for function in sorted(found - others):
