@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #define HT_INTERN_SEGMENTS 4
-#define HT_INTERN_PROBES   24
+#define HT_INTERN_PROBES   48
 #define HT_INTERN_FULL     UINT32_MAX
 
 struct ht_intern_segment {
