@@ -491,7 +491,7 @@ static void add_all_cells(void)
     }
 }
 
-#define AHEAD 8u /* places whose totals are fetched before they are needed */
+#define AHEAD 16u /* places whose totals and views are fetched before they are needed */
 
 static void begin_places(void)
 {
@@ -540,7 +540,7 @@ static uint32_t try_look(void)
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         struct place *place = place_at(i);
         if (i + AHEAD < ht_sums.site_count)
-            __builtin_prefetch(place_at(i + AHEAD)->total);
+            __builtin_prefetch(place_at(i + AHEAD)->view, 1); /* of the sums that follow */
         place->moving = !finish_place(place);
         if (!place->moving)
             take_figures(place);

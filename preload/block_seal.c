@@ -24,7 +24,12 @@ static uint32_t factor_of(uint32_t content)
 
 void *ht_seal_write(void *p, size_t size, uint32_t site)
 {
-    size_t usable = ht_block_usable(p), excess = usable + HT_SEAL_SIZE - size;
+    return ht_seal_write_within(p, ht_block_usable(p), size, site);
+}
+
+void *ht_seal_write_within(void *p, size_t usable, size_t size, uint32_t site)
+{
+    size_t excess = usable + HT_SEAL_SIZE - size;
     uint64_t *word = (uint64_t *)((char *)p + usable - HT_SEAL_SIZE);
     if (excess >= HT_EXCESS_ESCAPE) {
         excess = HT_EXCESS_ESCAPE;

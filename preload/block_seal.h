@@ -113,6 +113,9 @@ static inline size_t ht_seal_padded(size_t size)
  */
 void *ht_seal_write(void *p, size_t size, uint32_t site);
 
+/* The same for a caller that has asked for its usable bytes, which may take the allocator long. */
+void *ht_seal_write_within(void *p, size_t usable, size_t size, uint32_t site);
+
 /* The same by the shortest way, for a size up to HT_SEAL_SMALL and with glibc beneath. */
 static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
 {

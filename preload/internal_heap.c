@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -31,6 +32,13 @@ struct range {
     _Atomic uintptr_t start;
     _Atomic uintptr_t end;
 };
+
+/* Most blocks that are asked about are the program's, and need not be compared with all ranges: a
+ * granule of addresses in which no range ever lay has no bit here. Granules that are a multiple of
+ * GRANULES apart share one. Set before a range is; never cleared. */
+#define GRANULE  ((uintptr_t)64 << 10)
+#define GRANULES ((uintptr_t)32768)
+static _Atomic uint64_t touched[GRANULES / 64];
 
 /* Held with all signals blocked: a handler may allocate, begin a thread's state, or fork, and must
  * never find the lock held by what it interrupted. */
@@ -84,6 +92,20 @@ static void *map_pages(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
+static void touch(uintptr_t start, size_t size)
+{
+    uintptr_t first = start / GRANULE, last = (start + size - 1) / GRANULE;
+    for (uintptr_t g = first; g <= last && g - first < GRANULES; g++)
+        touched[g % GRANULES / 64] |= UINT64_C(1) << g % 64;
+}
+
+static bool is_touched(uintptr_t address)
+{
+    uintptr_t g = address / GRANULE;
+    uint64_t bits = atomic_load_explicit(&touched[g % GRANULES / 64], memory_order_relaxed);
+    return bits >> g % 64 & 1;
+}
+
 static bool add_range(uintptr_t start, size_t size)
 {
     unsigned i = 0, count = range_count;
@@ -98,6 +120,7 @@ static bool add_range(uintptr_t start, size_t size)
         ranges[i / RANGES] = table;
         mapped += RANGES * sizeof(struct range);
     }
+    touch(start, size);
     range_at(i)->end = start + size;
     range_at(i)->start = start;
     if (i == count)
@@ -231,6 +254,8 @@ size_t ht_heap_usable(const void *block)
 bool ht_heap_owns(const void *block)
 {
     uintptr_t p = (uintptr_t)block;
+    if (!is_touched(p))
+        return false;
     for (unsigned i = 0, count = range_count; i < count; i++) {
         struct range *range = range_at(i);
         uintptr_t start = range->start;

@@ -135,8 +135,9 @@ void ht_track_looked(void)
 
 void ht_track_allocated(void *p, size_t size, ht_entry entry)
 {
-    if (ht_block_usable(p) >= size + HT_SEAL_SIZE)
-        ht_seal_write(p, size, count_allocated(size, entry, open_scope()));
+    size_t usable = ht_block_usable(p);
+    if (usable >= size + HT_SEAL_SIZE)
+        ht_seal_write_within(p, usable, size, count_allocated(size, entry, open_scope()));
 }
 
 bool ht_track_taken(void *p, struct ht_block *block)

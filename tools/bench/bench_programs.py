@@ -3,10 +3,14 @@
 
 Each round runs every program plain and under heaptally, one after the other; ratios are taken
 within the round, and the table shows medians over the rounds. Elapsed time for sqlite3 and python3,
-user time for the compiler, requests a second for redis. Nothing is asserted.
+user time for the compiler. For redis two servers are there at once, of which only the one is
+watched, and the same requests go to them by turns, one at a time as redis-benchmark does by itself
+and 16 at a time (pipelined): requests a second, and what a request takes of the server's core,
+which depends little on who else wants it. Nothing is asserted.
 """
 
 import argparse
+import csv
 import os
 import resource
 import shutil
@@ -64,32 +68,84 @@ def user_time(command):
     return measure
 
 
+# ---- redis ------------------------------------------------------------------------------------
+
+REDIS_REQUESTS = {1: 30000, 16: 100000}  # by how many are sent at a time
+REDIS_COMMANDS = ("set", "get", "lpush")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
-def redis(env, directory):
-    """Seconds that a request takes."""
-    port = str(free_port())
-    server = subprocess.Popen(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
-                               "--appendonly", "no"], env=env, cwd=directory,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
+class Server:
+    """A redis-server on the loopback, until it is left."""
+
+    def __init__(self, env, directory):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+             "--appendonly", "no"], env=env, cwd=directory, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def __enter__(self):
+        for _ in range(200):
             with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", int(port))) == 0:
-                    break
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
             time.sleep(0.05)
-        done = subprocess.run(["redis-benchmark", "-p", port, "-n", "150000", "-P", "16", "-r",
-                               "100000", "-q", "--csv", "-t", "set,get,lpush"], timeout=300,
-                              capture_output=True, text=True, check=True)
-        rates = [float(line.split('","')[1].strip('"')) for line in done.stdout.splitlines()[1:]]
-        return sum(1 / rate for rate in rates) / len(rates)
-    finally:
-        server.terminate()
-        server.wait(30)
+        self.__exit__()
+        raise RuntimeError("redis-server does not answer")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+
+    def core_seconds(self):
+        """What the server has had of a core: user and system time of all its threads."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def measure(self, command, at_a_time):
+        """(requests a second, microseconds of the server's core a request)"""
+        before = self.core_seconds()
+        requests = REDIS_REQUESTS[at_a_time]
+        done = subprocess.run(["redis-benchmark", "-p", str(self.port), "-n", str(requests), "-P",
+                               str(at_a_time), "-r", "100000", "-q", "--csv", "-t", command],
+                              env=variants.environment(None), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=300, check=True)
+        rates = [float(row["rps"]) for row in csv.DictReader(done.stdout.splitlines())]
+        if len(rates) != 1:
+            raise RuntimeError(f"redis-benchmark said: {done.stdout!r}")
+        return rates[0], 1e6 * (self.core_seconds() - before) / requests
+
+
+def compare_redis(rounds, plain, watched, directory):
+    """Prints the table of redis."""
+    found = {(command, n): [] for command in REDIS_COMMANDS for n in REDIS_REQUESTS}
+    with Server(plain, directory) as one, Server(watched, directory) as other:
+        servers = [one, other]
+        for turn in range(rounds + 1):
+            for way, pairs in found.items():
+                values = {server: server.measure(*way) for server in servers}
+                if turn > 0:  # the first fills the servers
+                    pairs.append((values[one], values[other]))
+            servers.reverse()
+    print(f"{'redis':10} {'plain, 1/s':>12} {'heaptally':>12} {'x plain':>8}"
+          f" {'plain, us':>12} {'heaptally':>12} {'x plain':>8}")
+    for (command, at_a_time), pairs in found.items():
+        line = f"{command:6}{at_a_time:3} "
+        for i, digits in ((0, 0), (1, 2)):
+            medians = [statistics.median(pair[who][i] for pair in pairs) for who in (0, 1)]
+            ratio = statistics.median(pair[1][i] / pair[0][i] for pair in pairs)
+            line += f" {medians[0]:12.{digits}f} {medians[1]:12.{digits}f} {ratio:8.3f}"
+        print(line, flush=True)
+
+
+# ---- all --------------------------------------------------------------------------------------
 
 
 def main():
@@ -108,7 +164,6 @@ def main():
             ("sqlite3", elapsed(["sqlite3", ":memory:"], SQL), "sqlite3"),
             ("python3", elapsed(["/usr/bin/python3", "-c", PYTHON]), "/usr/bin/python3"),
             ("g++", user_time(["g++", "-O1", "-c", "-o", "/dev/null", source]), "g++"),
-            ("redis", redis, "redis-benchmark"),
         )
         print(f"{'program':10} {'plain, s':>12} {'heaptally, s':>12} {'x plain':>8}")
         for name, measure, needs in programs:
@@ -121,7 +176,11 @@ def main():
                                for v in ("plain", "heaptally")])
             medians = [statistics.median(r[i] for r in rounds) for i in (0, 1)]
             ratio = statistics.median(r[1] / r[0] for r in rounds)
-            print(f"{name:10} {medians[0]:12.6f} {medians[1]:12.6f} {ratio:8.3f}", flush=True)
+            print(f"{name:10} {medians[0]:12.3f} {medians[1]:12.3f} {ratio:8.3f}", flush=True)
+        if shutil.which("redis-server") and shutil.which("redis-benchmark"):
+            compare_redis(2 * options.rounds, usual["plain"], usual["heaptally"], directory)
+        else:
+            print("SKIP redis: not installed")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ HEAD = """# What heaptally adds to a malloc with its free, in instructions: see 
 # compares with this and writes it (--keep). Remembered words beyond the first few are compared in
 # one of two ways, as the processor is: see `arch` in ARCHITECTURE.md.
 #
-# compiler  words     workload  added
+# compiler  words     workload               added
 """
 TOLERANCE = 2.0  # instructions a pair
 LIMITS = {"hot4": 250.0}  # a whole pair, the allocator's own and the loop included
@@ -75,13 +75,15 @@ def without_debug(path, directory):
     return copy
 
 
-def count_once(workload, pairs, env, settle_ms):
+def count_once(workload, pairs, env, beneath, settle_ms):
     """(instructions, bytes in fallback) of one run."""
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
         if "HEAPTALLY_OUTPUT" in env:
             env = dict(env, HEAPTALLY_OUTPUT=os.path.join(directory, "%e-%p-%n.htl"))
-        if "LD_PRELOAD" in env:
-            env = dict(env, LD_PRELOAD=without_debug(env["LD_PRELOAD"], directory))
+        preloads = [without_debug(path, directory) for path in env.get("LD_PRELOAD", "").split()]
+        if beneath:
+            preloads.append(beneath)
+        env = dict(env, LD_PRELOAD=" ".join(preloads))
         done = subprocess.run(
             ["valgrind", "--tool=callgrind", "--separate-threads=yes", "--fair-sched=try",
              "--dump-before=measuring_begins", "--dump-before=measuring_ends",
@@ -94,10 +96,10 @@ def count_once(workload, pairs, env, settle_ms):
         return allocating_thread(directory), fallback_bytes(directory)
 
 
-def count(workload, pairs, env):
+def count(workload, pairs, env, beneath):
     """Instructions a pair, of a run in which all that is measured was known; more patience where not."""
     for settle_ms in SETTLE_MS:
-        instructions, fallback = count_once(workload, pairs, env, settle_ms)
+        instructions, fallback = count_once(workload, pairs, env, beneath, settle_ms)
         if fallback <= BURSTS_BYTES:
             return instructions / pairs
     sys.exit(f"FAIL {workload}: call sites were not learnt in {SETTLE_MS[-1] / 1000:.0f} s: "
@@ -105,8 +107,12 @@ def count(workload, pairs, env):
 
 
 def measure(workload, pairs):
-    """{variant: instructions a pair}"""
-    return {name: count(workload, pairs, env) for name, env in variants.always()}
+    """{variant: instructions a pair}, or None where the allocator is not installed."""
+    name, _, allocator = workload.partition("/")
+    beneath = variants.installed(allocator) if allocator else None
+    if allocator and not beneath:
+        return None
+    return {variant: count(name, pairs, env, beneath) for variant, env in variants.always()}
 
 
 def read_kept():
@@ -126,7 +132,7 @@ def write_kept(kept):
     with open(KEPT, "w", encoding="ascii") as file:
         file.write(HEAD)
         for (compiler, words, workload), added in sorted(kept.items()):
-            file.write(f"{compiler:11} {words:9} {workload:9} {added:.1f}\n")
+            file.write(f"{compiler:11} {words:9} {workload:21} {added:.1f}\n")
 
 
 def judge(added, before):
@@ -165,7 +171,8 @@ def main():
     parser.add_argument("--pairs", type=int, default=40000)
     parser.add_argument("--keep", action="store_true", help="write down what was measured")
     parser.add_argument("--limits", action="store_true", help="hold whole pairs to LIMITS, too")
-    parser.add_argument("workloads", nargs="*", default=["hot4", "hot24"])
+    parser.add_argument("workloads", nargs="*", default=["hot4", "hot24", "hot4/libjemalloc.so.2"],
+                        help="of pairs.c, with /LIBRARY over another allocator than glibc's")
     options = parser.parse_args()
     missing = needs()
     if missing:
@@ -173,9 +180,12 @@ def main():
         sys.exit(77)
     kept, words, failed, compared = read_kept(), compared_words(), False, False
     print(f"instructions a pair, {COMPILER}, words {words}")
-    print(f"{'workload':9} {'plain':>7} {'forwarder':>10} {'heaptally':>10} {'added':>7}")
+    print(f"{'workload':21} {'plain':>7} {'forwarder':>10} {'heaptally':>10} {'added':>7}")
     for workload in options.workloads:
         found = measure(workload, options.pairs)
+        if not found:
+            print(f"{workload:21} SKIP: not installed")
+            continue
         added = found["heaptally"] - found["forwarder"]
         key = (COMPILER, words, workload)
         verdict, bad = judge(added, kept.get(key))
@@ -184,7 +194,7 @@ def main():
             verdict, bad = verdict + more, bad or above
         failed |= bad
         compared |= key in kept
-        print(f"{workload:9} {found['plain']:7.1f} {found['forwarder']:10.1f} "
+        print(f"{workload:21} {found['plain']:7.1f} {found['forwarder']:10.1f} "
               f"{found['heaptally']:10.1f} {added:7.1f}  {verdict}", flush=True)
         if options.keep:
             kept[key] = added
