@@ -31,7 +31,7 @@ HEAD = """# What heaptally adds to a malloc with its free, in instructions: see 
 #
 # compiler  words     workload               added
 """
-TOLERANCE = 2.0  # instructions a pair
+TOLERANCE = 0.02  # of what is added
 LIMITS = {"hot4": 250.0}  # a whole pair, the allocator's own and the loop included
 
 BLOCK_BYTES = 64
@@ -139,9 +139,9 @@ def judge(added, before):
     """(what is to be said of a workload, whether it fails)"""
     if before is None:
         return "nothing is kept for this compiler; --keep notes it", False
-    if added > before + TOLERANCE:
+    if added > before * (1 + TOLERANCE):
         return f"FAIL: {before:.1f} were kept; if it must be so, --keep notes it", True
-    if added < before - TOLERANCE:
+    if added < before * (1 - TOLERANCE):
         return f"ok, less than the {before:.1f} that were kept: --keep notes it", False
     return f"ok, {before:.1f} were kept", False
 
