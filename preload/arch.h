@@ -63,6 +63,12 @@ static inline uintptr_t ht_entry_sp(ht_entry entry)
     return (uintptr_t)(entry + 2);
 }
 
+/* Writes down where the stack now ends, in one instruction. */
+static inline __attribute__((always_inline)) void ht_note_stack_pointer(uint64_t *where)
+{
+    __asm__ volatile("movq %%rsp, %0" : "=m"(*where));
+}
+
 /* Adds `value` and 1 to two counters that only this thread writes, in one instruction each, so that
  * no signal handler can come between; other threads may read the counters at any time. */
 static inline __attribute__((always_inline)) void ht_add_owned(uint64_t *counter, uint64_t value)

@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "counters.h"
 
@@ -29,6 +30,18 @@
 
 enum ht_capture_state { HT_CAPTURE_FREE, HT_CAPTURE_FILLING, HT_CAPTURE_READY };
 
+/* The state of a slot that a thread of this id is filling: it is told whose it is, should the
+ * thread never come to an end with it. 0: the monitor. */
+static inline uint32_t ht_capture_filled_by(pid_t tid)
+{
+    return HT_CAPTURE_FILLING | (uint32_t)tid << 2;
+}
+
+static inline bool ht_capture_is_filled(uint32_t state)
+{
+    return (state & 3) == HT_CAPTURE_FILLING;
+}
+
 /* The registers that a walk carries. */
 struct ht_walk {
     uintptr_t pc, sp, fp;
@@ -36,7 +49,8 @@ struct ht_walk {
 };
 
 struct ht_capture {
-    uint32_t state;       /* enum ht_capture_state; the owner in turn is named above */
+    uint32_t state;       /* enum ht_capture_state; the owner in turn is named above. While it is
+                             being filled: ht_capture_filled_by */
     uint32_t provisional; /* site id for the allocation, 0 while the monitor has none left */
     uint32_t tag;         /* explicit tag of the allocation */
     uint32_t fallback;    /* where allocations go meanwhile */
@@ -63,7 +77,11 @@ bool ht_capture_begin(void);
 void ht_capture_grow(void);
 
 /* A slot in state FILLING, or NULL. Any thread, signal handlers excepted. */
-struct ht_capture *ht_capture_claim(void);
+struct ht_capture *ht_capture_claim(pid_t tid);
+
+/* Gives back the slots that a thread has left half-filled, and asks again for the rule of `asking`
+ * unless one in the ring will bring it (0: none). */
+void ht_capture_abandon(pid_t tid, uint32_t asking);
 
 /* In the child of a fork: gives back slots that other threads were filling, and asks again for all
  * rules that no capture in the ring will bring. */

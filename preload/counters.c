@@ -23,23 +23,45 @@ bool ht_totals_lay(unsigned range)
     return totals;
 }
 
-static void add(uint64_t *figure, uint64_t value)
+/*
+ * Moves one figure. A signal handler may strike at any instruction and never come back, so what is
+ * under way is written down first; ht_cells_mend then tells by the total whether it was added: that
+ * has either grown by the value since, or by less, by what others have added. (If others have added
+ * as much or more within the same moment, the figure is taken for moved.)
+ */
+static void move_figure(struct ht_thread *thread, uint64_t *from, uint64_t *to)
 {
-    if (value)
-        __atomic_fetch_add(figure, value, __ATOMIC_RELAXED);
+    uint64_t value = *from;
+    if (!value)
+        return;
+    struct ht_moving *moving = &thread->moving;
+    uint64_t before = __atomic_load_n(to, __ATOMIC_RELAXED);
+    moving->from = from;
+    moving->to = to;
+    do {
+        moving->before = before;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        moving->value = value;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    } while (!__atomic_compare_exchange_n(to, &before, before + value, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    __atomic_store_n(from, 0, __ATOMIC_RELEASE); /* after `started` */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    moving->value = 0;
 }
 
 /* Moves the figures of a cell to the totals of its site, which it keeps. */
-static void move_to_totals(struct ht_cell *cell, uint32_t site)
+static void move_to_totals(struct ht_thread *thread, struct ht_cell *cell, uint32_t site)
 {
     if (site == HT_NO_SITE)
         return;
     struct ht_total *total = ht_total(site);
     __atomic_fetch_add(&total->started, 1, __ATOMIC_ACQ_REL);
-    for (unsigned i = 0; i < HT_FIGURES; i++) {
-        add(&total->figures[i], cell->figures[i]);
-        __atomic_store_n(&cell->figures[i], 0, __ATOMIC_RELEASE); /* after `started` */
-    }
+    thread->moving.finished = &total->finished;
+    for (unsigned i = 0; i < HT_FIGURES; i++)
+        move_figure(thread, &cell->figures[i], &total->figures[i]);
+    thread->moving.finished = NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_fetch_add(&total->finished, 1, __ATOMIC_ACQ_REL);
 }
 
@@ -53,18 +75,34 @@ void ht_cell_evict(struct ht_thread *thread, uint32_t site)
 {
     unsigned index = ht_cell_of(site);
     sequence_step(thread);
-    move_to_totals(&thread->cells[index], thread->cell_sites[index]);
+    move_to_totals(thread, &thread->cells[index], thread->cell_sites[index]);
     __atomic_store_n(&thread->cell_sites[index], site, __ATOMIC_RELEASE); /* emptied before */
     uint64_t *used = &thread->used_cells[index / 64];
     __atomic_store_n(used, *used | UINT64_C(1) << index % 64, __ATOMIC_RELAXED);
     sequence_step(thread);
 }
 
+bool ht_cells_mend(struct ht_thread *thread)
+{
+    struct ht_moving *moving = &thread->moving;
+    bool halfway = thread->sequence & 1;
+    if (moving->value && *moving->from == moving->value &&
+        __atomic_load_n(moving->to, __ATOMIC_RELAXED) - moving->before >= moving->value)
+        __atomic_store_n(moving->from, 0, __ATOMIC_RELAXED);
+    moving->value = 0;
+    if (moving->finished)
+        __atomic_fetch_add(moving->finished, 1, __ATOMIC_ACQ_REL);
+    moving->finished = NULL;
+    if (halfway)
+        sequence_step(thread);
+    return halfway;
+}
+
 void ht_cells_evict_all(struct ht_thread *thread)
 {
     sequence_step(thread);
     for (unsigned i = 0; i < HT_CELLS; i++) {
-        move_to_totals(&thread->cells[i], thread->cell_sites[i]);
+        move_to_totals(thread, &thread->cells[i], thread->cell_sites[i]);
         __atomic_store_n(&thread->cell_sites[i], HT_NO_SITE, __ATOMIC_RELAXED);
     }
     for (unsigned i = 0; i < HT_CELLS / 64; i++)

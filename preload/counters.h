@@ -95,6 +95,10 @@ static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint32_t place)
  * HT_COUNTING. */
 void ht_cell_evict(struct ht_thread *thread, uint32_t site);
 
+/* Sees to an eviction that the thread has left halfway, for good: no figure is in both places
+ * afterwards, or in neither. Whether there was one. */
+bool ht_cells_mend(struct ht_thread *thread);
+
 /* Moves all cells of a thread that no longer runs to the totals. */
 void ht_cells_evict_all(struct ht_thread *thread);
 

@@ -17,7 +17,7 @@ static struct ht_thread *own_state(void)
 {
     if (ht_self->busy == HT_UNBORN && ht_boot())
         ht_thread_arrives();
-    return ht_self->busy <= HT_COUNTING ? ht_self : NULL;
+    return ht_thread_has_scope(ht_self) ? ht_self : NULL;
 }
 
 EXPORT uint32_t heaptally_v1_tag(const char *name);

@@ -73,7 +73,7 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
         return ht_bootstrap_alloc(size, alignment);
     if (ht_self->busy == HT_INTERNAL)
         return own(size, alignment);
-    if ((ht_slow & HT_SLOW_PROBATION) && ht_self->busy != HT_COUNTING)
+    if ((ht_slow & HT_SLOW_PROBATION) && !ht_is_counting(ht_self->busy))
         ht_probation();
     if (ht_slow & HT_SLOW_DORMANT)
         return ask(how, alignment, size);

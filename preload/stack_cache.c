@@ -112,6 +112,9 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
     };
 }
 
+/* Frames that the way to the outermost one may have. */
+#define MAX_WAY_OUT 1024u
+
 /* Far below 2^31, so that two of them are no word with bit 63 set. */
 #define MAX_DISTANCE ((uintptr_t)1 << 30)
 
@@ -272,7 +275,7 @@ static uint32_t capture(const struct memo *memo, const uint32_t *frames, unsigne
                         const struct ht_walk *at, uint32_t fallback, uint32_t tag)
 {
     struct ht_thread *thread = memo->thread;
-    struct ht_capture *slot = ht_capture_claim();
+    struct ht_capture *slot = ht_capture_claim(thread->tid);
     if (!slot) {
         uint64_t pending = HT_RULE_PENDING;
         __atomic_compare_exchange_n(ht_frame_rule(frames[count - 1]), &pending, 0, false,
@@ -295,16 +298,20 @@ static uint32_t capture(const struct memo *memo, const uint32_t *frames, unsigne
         ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] =
             (uint16_t)(tag | HT_PROVISIONAL_USED);
     __atomic_store_n(&slot->state, HT_CAPTURE_READY, __ATOMIC_RELEASE);
+    thread->asking = 0;
     return provisional ? provisional : fallback;
 }
 
 /* The rule of a frame, or 0 or HT_RULE_PENDING: 0 to the one caller that has to see to it. */
-static uint64_t rule_or_claim(uint32_t frame)
+static uint64_t rule_or_claim(struct ht_thread *thread, uint32_t frame)
 {
     uint64_t *slot = ht_frame_rule(frame), rule = __atomic_load_n(slot, __ATOMIC_RELAXED);
-    if (rule == 0)
+    if (rule == 0) {
+        thread->asking = frame;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
         __atomic_compare_exchange_n(slot, &rule, HT_RULE_PENDING, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
+    }
     return rule;
 }
 
@@ -331,6 +338,60 @@ static uint32_t intern_stack(struct ht_thread *thread, uint32_t root, const uint
     return stack;
 }
 
+/* ---- entries that were left
+ * -----------------------------------------------------------------------
+ */
+
+struct own_stack {
+    uintptr_t low, high;
+};
+
+static bool read_own_stack(void *context, uintptr_t address, uintptr_t *word)
+{
+    const struct own_stack *stack = context;
+    if (address < stack->low || address + sizeof *word > stack->high || address % 8)
+        return false;
+    *word = *(const uintptr_t *)address;
+    return true;
+}
+
+static void ignore_word(void *context, uintptr_t address, uintptr_t word)
+{
+    (void)context;
+    (void)address;
+    (void)word;
+}
+
+static void ignore_fp(void *context)
+{
+    (void)context;
+}
+
+/* Writes nothing: it may run in a handler while the thread beneath is counting after all. */
+bool ht_counting_is_over(struct ht_thread *thread, ht_entry entry)
+{
+    uintptr_t sp = ht_entry_sp(entry);
+    if (!is_own_stack(thread, sp) || !is_own_stack(thread, (uintptr_t)thread->busy))
+        return false;
+    struct own_stack stack = {sp, thread->stack_high};
+    const struct ht_stepper stepper = {read_own_stack, ignore_word, ignore_fp, ignore_word, &stack};
+    struct ht_walk walk = {ht_entry_pc(entry), sp, ht_entry_fp(entry), true};
+    enum ht_step step = HT_STEP_GOES_ON;
+    for (unsigned count = 0; step == HT_STEP_GOES_ON && count < MAX_WAY_OUT; count++) {
+        uint32_t frame = ht_frame_intern(walk.pc);
+        uint64_t rule =
+            frame == HT_INTERN_FULL ? 0 : __atomic_load_n(ht_frame_rule(frame), __ATOMIC_ACQUIRE);
+        if (rule == 0 || rule == HT_RULE_PENDING)
+            return false;
+        step = ht_walk_step(&walk, rule, &stepper);
+    }
+    return step == HT_STEP_WHOLE && walk.sp == thread->stack_root;
+}
+
+/* ---- walking
+ * --------------------------------------------------------------------------------------
+ */
+
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
     uintptr_t first_pc = ht_entry_pc(entry);
@@ -351,7 +412,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
         frames[count++] = frame;
         if (ht_stacks_mode == HT_STACKS_SITE)
             break;
-        uint64_t rule = rule_or_claim(frame);
+        uint64_t rule = rule_or_claim(thread, frame);
         if (rule == 0)
             return capture(&memo, frames, count, &walk, ht_site_fallback(first_pc, tag), tag);
         if (rule == HT_RULE_PENDING)
@@ -360,6 +421,8 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     }
     if (step == HT_STEP_WHOLE)
         root = HT_STACK_WHOLE;
+    if (root == HT_STACK_WHOLE && memo.known_stack && walk.sp > thread->stack_root)
+        thread->stack_root = walk.sp;
     uint32_t stack = intern_stack(thread, root, frames, count);
     if (stack == HT_INTERN_FULL)
         return ht_site_fallback(first_pc, tag);

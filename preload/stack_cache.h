@@ -85,6 +85,19 @@ extern int ht_stacks_mode;
  * thread is HT_COUNTING. */
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
+/*
+ * Whether a thread that is marked as counting has left it for good: by siglongjmp out of a signal
+ * handler that had interrupted it. `entry` is where it allocates now. True only if
+ *   - the stack pointer at which it counted is on the thread's own stack, and so is the present
+ * one;
+ *   - by known rules, ordinary calls lead from `entry` outwards to where that stack begins.
+ * Then no signal handler runs on this stack, nor has one been entered beside it: on the way out of
+ * a handler the kernel's trampoline would be met. So nothing that was interrupted on it will go on.
+ * Of a fiber, which has a stack of its own, and of what it was in the middle of, nothing is
+ * claimed.
+ */
+bool ht_counting_is_over(struct ht_thread *thread, ht_entry entry);
+
 /* Where the index has the place of a record. Neighbouring return addresses and entries spread over
  * it, and the scopes of one loop. */
 static inline __attribute__((always_inline)) uint32_t *

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "capture_ring.h"
 #include "counters.h"
 #include "internal_heap.h"
 #include "module_map.h"
@@ -14,10 +15,10 @@
 
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
  * than that is there. */
-static uint32_t busy_only[][16] __attribute__((aligned(64))) = {[HT_UNBORN] = {HT_UNBORN},
-                                                                [HT_ENDED] = {HT_ENDED},
-                                                                [HT_BEGINNING] = {HT_BEGINNING},
-                                                                [HT_INTERNAL] = {HT_INTERNAL}};
+static uint64_t busy_only[][8] __attribute__((aligned(64))) = {[HT_UNBORN] = {HT_UNBORN},
+                                                               [HT_ENDED] = {HT_ENDED},
+                                                               [HT_BEGINNING] = {HT_BEGINNING},
+                                                               [HT_INTERNAL] = {HT_INTERNAL}};
 
 static struct ht_thread *without_state(enum ht_busy busy)
 {
@@ -41,16 +42,18 @@ static pthread_key_t farewell_key;
 static bool farewell_key_made;
 static _Atomic unsigned threads_made;
 
-/* A thread that was cancelled in the middle of counting, or left it by siglongjmp, may have left
- * half a memo record, and a cell that seems to be moved for ever. */
-static void tidy(struct ht_thread *thread)
+/* Left may be: half a memo record, stacks that were just being noted, a cell that is on its way to
+ * the totals and would seem to move for ever, and a rule that the monitor was about to be asked
+ * for. */
+void ht_thread_mend(struct ht_thread *thread)
 {
-    if (thread->busy != HT_COUNTING)
-        return;
     memset(thread->memo_index, 0, sizeof thread->memo_index);
     thread->last_count = 0;
-    if (thread->sequence & 1)
-        __atomic_store_n(&thread->sequence, thread->sequence + 1, __ATOMIC_RELEASE);
+    ht_cells_mend(thread);
+    ht_capture_abandon(thread->tid, thread->asking);
+    thread->asking = 0;
+    __asm__ volatile("" ::: "memory");
+    thread->busy = 0;
 }
 
 /* What the end of the process has to go by once the main thread is gone. */
@@ -74,7 +77,8 @@ static void farewell(void *argument)
     ht_self = without_state(HT_ENDED);
     ht_modules_thread_ends();
     note_end(thread);
-    tidy(thread);
+    if (ht_is_counting(thread->busy)) /* it was cancelled there, say */
+        ht_thread_mend(thread);
     thread->busy = HT_COUNTING;
     ht_cells_evict_all(thread);
     __atomic_store_n(&thread->taken, 0, __ATOMIC_RELEASE);
@@ -141,7 +145,7 @@ static void take_stack(struct ht_thread *thread)
     uintptr_t pointer = (uintptr_t)pthread_self(), low = thread->stack_low;
     bool same = thread->thread_pointer == pointer;
     thread->thread_pointer = pointer;
-    thread->stack_low = thread->stack_high = 0;
+    thread->stack_low = thread->stack_high = thread->stack_root = 0;
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
         memset(thread->memo_index, 0, sizeof thread->memo_index);
@@ -201,10 +205,7 @@ bool ht_thread_after_fork(void)
         if (thread == ht_self || !thread->taken)
             continue;
         others = true;
-        if (thread->sequence & 1) {
-            thread->sequence++;
-            torn = true;
-        }
+        torn |= ht_cells_mend(thread);
         ht_cells_evict_all(thread);
         thread->last_count = 0; /* it may have been in the middle of writing these */
         memset(thread->memo_index, 0, sizeof thread->memo_index);
@@ -212,7 +213,7 @@ bool ht_thread_after_fork(void)
     }
     if (torn) /* else the site that was being moved would seem to move for ever */
         ht_totals_settle();
-    if (ht_self->busy <= HT_COUNTING) /* a handler may have forked in the middle of counting */
+    if (ht_thread_has_scope(ht_self)) /* a handler may have forked in the middle of counting */
         ht_self->tid = (pid_t)syscall(SYS_gettid);
     return others;
 }

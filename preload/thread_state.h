@@ -9,12 +9,14 @@
  * The malloc path tests it once; anything but 0 leads to a cold function:
  *
  *   0              the normal case
- *   HT_COUNTING    this thread is inside the counting code: a signal handler that allocates now
- *                  must not touch cells or memos and counts in the shared totals
  *   HT_UNBORN      no state yet
  *   HT_BEGINNING   the state is being made; allocations now are counted in the shared totals
  *   HT_ENDED       the state was given back; what the thread still does goes to the shared totals
  *   HT_INTERNAL    heaptally's own work: allocations come from its own heap, uncounted
+ *   HT_COUNTING    or more: this thread is inside the counting code: a signal handler that
+ * allocates now must not touch cells or memos and counts in the shared totals. It is the stack
+ * pointer there, so that an entry can be told from one that a handler left by siglongjmp, and that
+ * would else keep the thread out for ever: see ht_counting_is_over in stack_cache.h
  *
  * Every field is written by the owning thread alone, but for those marked otherwise.
  */
@@ -28,12 +30,17 @@
 #include "arch.h"
 
 enum ht_busy {
-    HT_COUNTING = 1,
-    HT_UNBORN = 2,
-    HT_BEGINNING = 3,
-    HT_ENDED = 4,
-    HT_INTERNAL = 5,
+    HT_UNBORN = 1,
+    HT_BEGINNING = 2,
+    HT_ENDED = 3,
+    HT_INTERNAL = 4,
+    HT_COUNTING = 8, /* the least of what may be a stack pointer */
 };
+
+static inline bool ht_is_counting(uint64_t busy)
+{
+    return busy >= HT_COUNTING;
+}
 
 /* The four monotonic figures of a site. What was freed comes first and is read first, so that a
  * reader who is overtaken sees too much alive rather than less than nothing. */
@@ -51,6 +58,16 @@ enum ht_figure {
 #define HT_CELLS   512u /* a power of two */
 #define HT_NO_SITE UINT32_MAX
 
+/* A figure on its way from a cell to the totals: should the way be left halfway, it can be told
+ * whether it had been added. `value` is 0 where none is. */
+struct ht_moving {
+    uint64_t value;
+    uint64_t *from;
+    const uint64_t *to;
+    uint64_t before;    /* what stood there before anything was added */
+    uint32_t *finished; /* to be raised when all figures of the cell are there, or NULL */
+};
+
 /* One line of the write-combining table: figures of a site that are not yet in the totals. */
 struct ht_cell {
     uint64_t figures[HT_FIGURES];
@@ -60,9 +77,9 @@ struct ht_cell {
 #define HT_MEMO_TAG_AT     52 /* where the key of a record has the tag */
 
 struct ht_thread {
-    uint32_t busy;     /* enum ht_busy, or 0 */
+    uint64_t busy;     /* enum ht_busy, or 0 */
+    uint64_t tag_key;  /* of `tag`, as memo records have it; see ht_thread_set_tag */
     uint32_t tag;      /* innermost open scope, 0 for none; see tag.h for what it stands for */
-    uint64_t tag_key;  /* the same, as memo records have it; see ht_thread_set_tag */
     uint32_t tag_salt; /* and as it goes into the hash of their index */
     uint32_t sequence; /* odd while a cell is being moved to the totals */
 
@@ -76,7 +93,10 @@ struct ht_thread {
     uintptr_t stack_low;      /* the thread's own stack; both 0 where it is not known */
     uintptr_t stack_high;     /* memory from a stack pointer of the thread's to here is mapped */
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
+    uintptr_t stack_root;     /* stack pointer of the outermost frame seen on it, 0 for none */
     struct ht_thread *next;   /* in the list of all states; never changes */
+    struct ht_moving moving;  /* see counters.c */
+    uint32_t asking;          /* the frame whose rule is being asked for, or 0 */
 
     /* Scratch space of a walk: threads may have very small stacks. */
     uint32_t scratch_frames[HT_MAX_DEPTH];
@@ -100,6 +120,12 @@ struct ht_thread {
 static inline uint32_t ht_memo_salt(uint32_t tag)
 {
     return tag << 16;
+}
+
+/* Whether a state is a thread's own, with a scope, though its owner may be counting. */
+static inline bool ht_thread_has_scope(const struct ht_thread *thread)
+{
+    return !thread->busy || ht_is_counting(thread->busy);
 }
 
 /* Opens or closes a scope. */
@@ -138,6 +164,10 @@ int ht_thread_setup(void);
  * heap's lock; keeps errno.
  */
 bool ht_thread_begin(void);
+
+/* Takes up a state whose owner is in the middle of counting, and will never go on there: what it
+ * may have left half-made is mended or dropped. `busy` is then 0. */
+void ht_thread_mend(struct ht_thread *thread);
 
 /* Marks heaptally's own work on the calling thread: returns what ht_internal_end must get. */
 struct ht_thread *ht_internal_begin(void);

@@ -55,7 +55,7 @@ void ht_track_stranger(void *p)
 static uint32_t open_scope(void)
 {
     const struct ht_thread *thread = ht_self;
-    return thread->busy <= HT_COUNTING ? thread->tag : 0;
+    return ht_thread_has_scope(thread) ? thread->tag : 0;
 }
 
 /* Counts an allocation in a scope (0: none): in the thread's cells with its whole stack,
@@ -64,6 +64,8 @@ static uint32_t count_allocated(size_t size, ht_entry entry, uint32_t tag)
 {
     struct ht_thread *thread = ht_self;
     uint32_t site;
+    if (ht_is_counting(thread->busy) && ht_counting_is_over(thread, entry))
+        ht_thread_mend(thread);
     if (thread->busy) {
         site = ht_site_fallback(ht_entry_pc(entry), tag);
         ht_count_shared(site, HT_ALLOCATED_BYTES, size);

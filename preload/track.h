@@ -80,7 +80,7 @@ void ht_track_adopted(uint32_t tag, const void *p);
 
 static inline void ht_track_begin(struct ht_thread *thread)
 {
-    thread->busy = HT_COUNTING;
+    ht_note_stack_pointer(&thread->busy);
     __asm__ volatile("" ::: "memory");
 }
 

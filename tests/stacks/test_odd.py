@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""No stack is wrong where stacks are odd, or disturbed while they are looked at: see odd_stacks.c."""
+"""No stack is wrong where stacks are odd, or disturbed while they are looked at: see odd_stacks.c; nor
+a count where counting is left halfway: see odd_jumps.c."""
 
 import os
 import sys
@@ -9,10 +10,10 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 
 import harness
 
-DEPTH = 11
+DEPTHS = {"odd_stacks": 11, "odd_jumps": 9}
 
 
-def path_of(names):
+def path_of(names, depth):
     """The path that the functions of a stack, innermost first, take through tree.h; None where they
     are no whole path."""
     turns = []
@@ -21,7 +22,7 @@ def path_of(names):
             break
         turns.append(name == "tree_right")
     turns.reverse()  # from the outside in; the first is always left
-    if len(turns) != DEPTH + 1 or turns[0]:
+    if len(turns) != depth + 1 or turns[0]:
         return None
     return sum(turn << i for i, turn in enumerate(turns[1:]))
 
@@ -43,7 +44,7 @@ class OddStacksTest(harness.TallyTest):
             if site["fallback"]:
                 immediate += blocks
                 continue
-            path = path_of(names)
+            path = path_of(names, DEPTHS[program])
             if path is None or size != blocks * (1000 + path):
                 wrong.append(f"{blocks} blocks of {size} bytes: {names}")
             else:
@@ -85,6 +86,30 @@ class OddStacksTest(harness.TallyTest):
 
     def test_switched(self):
         self.check("switched", 0.2)
+
+    # What is allocated before the monitor has had its turn is a small part, and so is what a thread
+    # allocates after a jump before it is found to have left.
+    def check_jumps(self, case, least_full):
+        self.check(case, least_full, "odd_jumps",
+                   beneath=harness.program("../programs/signal_safe_allocator.so"))
+
+    def test_jumps_from_known(self):
+        self.check_jumps("known", 0.6)
+
+    def test_jumps_from_new(self):
+        self.check_jumps("new", 0.6)
+
+    def test_jumps_from_beside(self):
+        self.check_jumps("beside", 0.6)
+
+    def test_ends_within(self):
+        self.check_jumps("cancelled", 0.6)
+
+    def test_handler_returns(self):
+        self.check_jumps("returns", 0.6)
+
+    def test_handler_changes_to_fiber(self):
+        self.check_jumps("fibers", 0.6)
 
 
 if __name__ == "__main__":

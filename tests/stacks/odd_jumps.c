@@ -1,0 +1,243 @@
+/*
+ * Counting that is left halfway. A thread allocates with the processor's trap flag set, so that a
+ * handler runs after each instruction; after so many within heaptally's library it leaves by
+ * siglongjmp, or ends the thread. Each instruction of the ways through counting has its turn. In
+ * between, blocks are allocated through the stacks of tree.h, of SIZE_OF(path) bytes: these must be
+ * counted exactly, and with their full stacks.
+ *
+ *   odd_jumps known      leaves by siglongjmp, from one stack, after each instruction
+ *   odd_jumps new        leaves from stacks that are new each time, which also moves cells
+ *   odd_jumps beside     the same, in a handler on a stack of its own
+ *   odd_jumps cancelled  the handler ends the thread, one thread after the other
+ *   odd_jumps returns    the handler allocates, on a stack of its own above, and goes back
+ *   odd_jumps fibers     the handler changes to a fiber, which allocates and goes back
+ *
+ * Beneath heaptally must lie an allocator that may be left at any moment: see
+ * signal_safe_allocator.c. Prints how many blocks were allocated in the tree.
+ */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "tree.h"
+
+#define DEPTH         9
+#define PATHS         (1u << DEPTH)
+#define SIZE_OF(path) (1000 + (size_t)(path))
+#define TRAP_FLAG     0x100
+
+static unsigned long blocks;
+
+static void visit(unsigned path)
+{
+    __atomic_fetch_add(&blocks, 1, __ATOMIC_RELAXED);
+    free(tree_left(path % PATHS, DEPTH, SIZE_OF(path % PATHS)));
+}
+
+/* ---- one instruction after the other ------------------------------------------------------------
+ */
+
+static enum { JUMP, END_THREAD, ALLOCATE, CHANGE_FIBER } deed;
+static uintptr_t library_low, library_high;
+static unsigned steps_left; /* until the deed is done */
+static unsigned long deeds;
+static sigjmp_buf back;
+static ucontext_t interrupted, fiber;
+
+static void trapped(int signal, siginfo_t *info, void *context)
+{
+    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+    uintptr_t at = (uintptr_t)registers[REG_RIP];
+    (void)signal;
+    (void)info;
+    if (at < library_low || at >= library_high || steps_left-- > 0)
+        return;
+    registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+    deeds++;
+    switch (deed) {
+    case JUMP:
+        siglongjmp(back, 1);
+    case END_THREAD:
+        pthread_exit(NULL);
+    case ALLOCATE:
+        visit((unsigned)deeds);
+        break;
+    case CHANGE_FIBER:
+        swapcontext(&interrupted, &fiber);
+        break;
+    }
+}
+
+static inline void trap(bool on)
+{
+    if (on)
+        __asm__ volatile("pushfq\n\torq %0, (%%rsp)\n\tpopfq" ::"i"(TRAP_FLAG) : "memory", "cc");
+    else
+        __asm__ volatile("pushfq\n\tandq %0, (%%rsp)\n\tpopfq" ::"i"(~TRAP_FLAG) : "memory", "cc");
+}
+
+/* What is interrupted: one of many ways to the same allocation. */
+static OPAQUE void disturbed(unsigned bits, unsigned depth)
+{
+    if (depth > 0 && bits % 2)
+        disturbed(bits / 2, depth - 1);
+    else if (depth > 0)
+        disturbed(bits / 2, depth - 1);
+    if (depth == 0) {
+        trap(true);
+        void *p = malloc(24 + bits % 8);
+        trap(false);
+        free(p);
+    }
+    NO_TAIL_CALL();
+}
+
+/* Interrupts an allocation after `steps` instructions; false if it did not take as many. */
+static OPAQUE bool disturb(unsigned steps, unsigned way)
+{
+    unsigned long before = deeds;
+    steps_left = steps;
+    if (sigsetjmp(back, 1) == 0)
+        disturbed(way, way % 8);
+    trap(false);
+    return deeds > before;
+}
+
+static void visit_some(unsigned from, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        visit((from + i) * 77);
+}
+
+/* Every instruction in turn, as long as there are any, no more than so many. */
+static void disturb_all(unsigned most, unsigned stride, bool same_way)
+{
+    unsigned longest = 0;
+    for (unsigned steps = 0; steps < most; steps += stride) {
+        visit(steps);
+        if (!disturb(steps, same_way ? 3 : 3 + steps * 7))
+            break;
+        longest = steps;
+        visit_some(steps * 5, 40);
+    }
+    fprintf(stderr, "%lu times, %u instructions at most\n", deeds, longest);
+}
+
+/* ---- how the handler goes on --------------------------------------------------------------------
+ */
+
+static void *disturbed_thread(void *steps)
+{
+    visit((unsigned)(uintptr_t)steps * 77);
+    disturb((unsigned)(uintptr_t)steps, 3 + (unsigned)(uintptr_t)steps % 512);
+    visit((unsigned)(uintptr_t)steps * 77);
+    return NULL;
+}
+
+static void cancelled(void)
+{
+    for (uintptr_t steps = 0; steps < 3000; steps += steps < 300 ? 1 : 13) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, disturbed_thread, (void *)steps) == 0)
+            pthread_join(thread, NULL);
+        visit_some((unsigned)steps * 5, 20);
+    }
+}
+
+static void fiber_main(void)
+{
+    for (unsigned i = 0;; i++) {
+        visit(i * 77);
+        swapcontext(&fiber, &interrupted);
+    }
+}
+
+/* A handler's stack, or a fiber's, that lies among the frames of this thread's own. */
+static OPAQUE void with_stack_of_its_own(bool for_fiber)
+{
+    static char elsewhere[64 << 10];
+    char within[64 << 10];
+    char *area = for_fiber ? elsewhere : within;
+    memset(area, 0, 64 << 10);
+    if (for_fiber) {
+        getcontext(&fiber);
+        fiber.uc_stack.ss_sp = area;
+        fiber.uc_stack.ss_size = 64 << 10;
+        makecontext(&fiber, fiber_main, 0);
+    } else {
+        stack_t stack = {.ss_sp = area, .ss_size = 64 << 10};
+        sigaltstack(&stack, NULL);
+    }
+    disturb_all(6000, 7, false);
+    stack_t none = {.ss_flags = SS_DISABLE};
+    sigaltstack(&none, NULL);
+    __asm__ volatile("" ::"r"(area) : "memory");
+}
+
+static int find_library(void)
+{
+    Dl_info info;
+    if (!dladdr((void *)(uintptr_t)malloc, &info) || !strstr(info.dli_fname, "heaptally"))
+        return 3; /* nothing to disturb */
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long low, high;
+        char how[8];
+        if (sscanf(line, "%lx-%lx %7s", &low, &high, how) == 3 && how[2] == 'x' &&
+            (uintptr_t)malloc >= low && (uintptr_t)malloc < high) {
+            library_low = low;
+            library_high = high;
+        }
+    }
+    if (maps)
+        fclose(maps);
+    return library_low ? 0 : 3;
+}
+
+static const struct {
+    const char *name;
+    int deed, flags;
+} cases[] = {{"known", JUMP, 0},
+             {"new", JUMP, 0},
+             {"beside", JUMP, SA_ONSTACK},
+             {"cancelled", END_THREAD, 0},
+             {"returns", ALLOCATE, SA_ONSTACK},
+             {"fibers", CHANGE_FIBER, 0}};
+
+int main(int argc, char **argv)
+{
+    size_t which = 0;
+    const size_t count = sizeof cases / sizeof *cases;
+    while (argc > 1 && which < count && strcmp(argv[1], cases[which].name) != 0)
+        which++;
+    if (argc < 2 || which == count || find_library())
+        return 2;
+    for (unsigned i = 0; i < 5; i++) { /* so that the stacks of the tree are known */
+        visit_some(0, PATHS);
+        usleep(20000);
+    }
+    struct sigaction action = {.sa_sigaction = trapped, .sa_flags = SA_SIGINFO};
+    action.sa_flags |= cases[which].flags;
+    deed = cases[which].deed;
+    sigaction(SIGTRAP, &action, NULL);
+    if (deed == END_THREAD)
+        cancelled();
+    else if (deed == CHANGE_FIBER || cases[which].flags)
+        with_stack_of_its_own(deed == CHANGE_FIBER);
+    else if (strcmp(cases[which].name, "known") == 0)
+        disturb_all(500, 1, true);
+    else
+        disturb_all(6000, 5, false);
+    visit_some(0, 10 * PATHS);
+    fprintf(stderr, "%lu deeds\n", deeds);
+    printf("%lu\n", blocks);
+    return deeds < 30;
+}
