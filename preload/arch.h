@@ -195,11 +195,25 @@ static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry en
                 : "cc", "memory", "xmm0", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
         return same == UINT32_MAX;
     }
-    __m128i same = _mm_set1_epi32(-1);
-    for (; i < bytes / sizeof *distances; i += 2)
-        same =
-            _mm_and_si128(same, ht_compare_two(entry, distances[i], distances[i + 1], values + i));
-    return _mm_movemask_epi8(same) == 0xffff;
+    uint32_t same;
+    uint64_t distance;
+    __asm__(
+        "pcmpeqd %%xmm0, %%xmm0\n" /* all ones: so far all are equal */
+        "1:\t"
+        "mov (%[distances],%[i]), %k[distance]\n\t"
+        "movq (%[entry],%[distance]), %%xmm1\n\t"
+        "mov 4(%[distances],%[i]), %k[distance]\n\t"
+        "movhps (%[entry],%[distance]), %%xmm1\n\t"
+        "pcmpeqd (%[values],%[i],2), %%xmm1\n\t"
+        "pand %%xmm1, %%xmm0\n\t"
+        "add $8, %[i]\n\t"
+        "cmp %[bytes], %[i]\n\t"
+        "jne 1b\n\t"
+        "pmovmskb %%xmm0, %[same]"
+        : [i] "+r"(i), [same] "=r"(same), [distance] "=&r"(distance)
+        : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values), [bytes] "r"(bytes)
+        : "cc", "memory", "xmm0", "xmm1");
+    return same == 0xffff;
 }
 
 /* User addresses fit 47 bits: the upper bits of a word that holds one are free for other use. */

@@ -65,7 +65,7 @@ static bool know_self(struct writer *self)
     *self = (struct writer){.pid = getpid()};
     know_boot(self->boot);
     if (readlink("/proc/self", link, sizeof link - 1) <= 0 || atoi(link) != self->pid ||
-        stat("/proc/self/ns/pid", &names) != 0)
+        stat("/proc/thread-self/ns/pid", &names) != 0)
         return false;
     self->start = start_of(self->pid);
     self->names = names.st_ino;
@@ -82,7 +82,9 @@ void ht_metrics_sign(char *out, size_t size)
 unsigned long long ht_metrics_namespace(void)
 {
     struct stat names;
-    return stat("/proc/self/ns/pid", &names) == 0 && names.st_ino != FIRST_NAMES ? names.st_ino : 0;
+    return stat("/proc/thread-self/ns/pid", &names) == 0 && names.st_ino != FIRST_NAMES
+               ? names.st_ino
+               : 0;
 }
 
 static bool ends_with(const char *name, size_t length, const char *suffix)

@@ -155,8 +155,8 @@ static void read_soname(struct seen *seen, const ElfW(Dyn) * dynamic)
 static void read_path(struct seen *seen, const struct dl_phdr_info *info, bool first)
 {
     size_t room = sizeof seen->path - 1;
-    if (first) {
-        ssize_t n = readlink("/proc/self/exe", seen->path, room);
+    if (first) { /* what /proc/self is has ended, if the main thread has */
+        ssize_t n = readlink("/proc/thread-self/exe", seen->path, room);
         if (n > 0)
             seen->path[n] = '\0';
     } else if (info->dlpi_name[0] == '/') {

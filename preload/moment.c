@@ -33,7 +33,7 @@ uint64_t ht_resident_bytes(void)
 {
     char text[128];
     unsigned long long size, resident;
-    if (ht_read_file("/proc/self/statm", text, sizeof text) <= 0 ||
+    if (ht_read_file("/proc/thread-self/statm", text, sizeof text) <= 0 ||
         sscanf(text, "%llu %llu", &size, &resident) != 2)
         return HTL_UNKNOWN;
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);

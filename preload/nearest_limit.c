@@ -120,7 +120,7 @@ static bool is_memory(const char *controllers, size_t length)
     return false;
 }
 
-/* Lines of /proc/self/cgroup are ID:CONTROLLERS:PATH; version 2 is "0::PATH". */
+/* Lines of /proc/thread-self/cgroup are ID:CONTROLLERS:PATH; version 2 is "0::PATH". */
 static uint64_t left_in_line(const char *root, char *line)
 {
     static char mount[PATH_ROOM];
@@ -146,7 +146,7 @@ static struct ht_limit of_groups(const char *root)
 {
     static char path[PATH_ROOM], text[8192];
     uint64_t least = NO_LIMIT;
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    snprintf(path, sizeof path, "%s/proc/thread-self/cgroup", root);
     if (ht_read_file(path, text, sizeof text) <= 0)
         return (struct ht_limit){0};
     for (char *line = text, *next; line && *line; line = next) {
@@ -165,7 +165,7 @@ static struct ht_limit of_address_space(const char *root)
 {
     char path[PATH_ROOM], text[128];
     struct rlimit limit;
-    snprintf(path, sizeof path, "%s/proc/self/statm", root);
+    snprintf(path, sizeof path, "%s/proc/thread-self/statm", root);
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
         ht_read_file(path, text, sizeof text) <= 0)
         return (struct ht_limit){0};

@@ -80,7 +80,7 @@ uint64_t ht_log_lost(void)
 static int without_waiting(const struct stat *log)
 {
     struct stat status;
-    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = open("/proc/thread-self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0 && (fstat(fd, &status) != 0 || !same(&status, log))) {
         close(fd);
         fd = -1;

@@ -65,10 +65,10 @@ static bool words_equal_in_order(ht_entry entry, const struct ht_memo_record *re
 
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    uint64_t mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE); /* first: see ht_memo_find */
-    const struct ht_memo_record *record = ht_memo_at(thread, entry, ht_memo_salt(tag));
-    uint64_t key = mark | (uint64_t)tag << HT_MEMO_TAG_AT | (uintptr_t)entry;
-    if ((record->key & ~HT_MEMO_CARE) != key)
+    uint64_t key = ht_memo_key(entry, ht_memo_tag_key(tag), ht_memo_mark);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* as in ht_memo_find */
+    const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
+    if ((record->key & ~(HT_MEMO_CARE | HT_MEMO_LONG)) != key)
         return HT_NO_SITE;
     /* Where the stack has got known since, a new record will allow the quick way. */
     if (record->key & HT_MEMO_CARE) {
@@ -251,9 +251,9 @@ static void memo_end(struct memo *memo, uint32_t site, uint32_t tag, uintptr_t o
     if (groups)
         write_groups(thread, record, groups);
     __asm__ volatile("" ::: "memory"); /* should this be left halfway, there is no key */
-    record->key = mark_of(memo->generation) | (uint64_t)tag << HT_MEMO_TAG_AT |
-                  (uintptr_t)memo->entry | (memo->known_stack ? 0 : HT_MEMO_CARE);
-    uint32_t *slot = ht_memo_slot(thread, memo->entry, ht_memo_salt(tag));
+    uint64_t key = ht_memo_key(memo->entry, ht_memo_tag_key(tag), mark_of(memo->generation));
+    record->key = key | (memo->known_stack ? 0 : HT_MEMO_CARE) | (groups ? HT_MEMO_LONG : 0);
+    uint32_t *slot = ht_memo_slot(thread, memo->entry, key);
     /* In this order for the processor, too: whoever empties the index raises the generation first.
      */
     __atomic_store_n(slot, (uint32_t)((char *)record - (char *)thread), __ATOMIC_SEQ_CST);

@@ -9,7 +9,8 @@
  * makes the next frame the same. The words are compared in this order and the comparison stops at
  * the first that differs, since nothing is known of what is mapped beyond it.
  *
- *   record:  key    HT_MEMO_MARK | tag << 52 | generation << 47 | entry (see arch.h)
+ *   record:  key    HT_MEMO_MARK | generation << 47 | entry (see arch.h), exclusive-or tag << 52
+ *                   and tag << 16: the upper one keeps keys apart, the lower one spreads them
  *            site
  *            words  each with its distance from the entry. A short record has the return address
  *                   and five others; a long one these two: the return address and the next word;
@@ -22,7 +23,7 @@
  *
  * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
  * compared all at once. Else care is needed: they are compared in order. A bit that no entry has
- * keeps the quick way from such records.
+ * keeps the quick way from such records; another marks long ones.
  *
  * Records are written one after the other into a ring, at multiples of 32 bytes, and found through
  * an index by hash. An index entry may be out of date, but a record proves itself: bit 63 is set in
@@ -45,6 +46,7 @@
 #define HT_MEMO_GENERATION_AT   47
 #define HT_MEMO_GENERATION_BITS 5
 #define HT_MEMO_CARE            UINT64_C(1) /* entries are multiples of 8 */
+#define HT_MEMO_LONG            UINT64_C(2)
 _Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
@@ -55,7 +57,7 @@ _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the
 struct ht_memo_record {
     uint64_t key;
     uint32_t site;
-    uint32_t far_bytes;                /* of `far`; 0: a short record */
+    uint32_t far_bytes;                /* of `far`; 0 in a short record */
     uint64_t values[1 + HT_MEMO_NEAR]; /* the return address and the words after it */
     uint32_t distances[HT_MEMO_NEAR];  /* of these */
     uint32_t place;                    /* ht_cell_place(site) */
@@ -98,20 +100,26 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
  */
 bool ht_counting_is_over(struct ht_thread *thread, ht_entry entry);
 
+/* The key of a record that can be compared the quick way and is short. */
+static inline uint64_t ht_memo_key(ht_entry entry, uint64_t tag_key, uint64_t mark)
+{
+    return mark ^ tag_key ^ (uintptr_t)entry;
+}
+
 /* Where the index has the place of a record. Neighbouring return addresses and entries spread over
  * it, and the scopes of one loop. */
-static inline __attribute__((always_inline)) uint32_t *
-ht_memo_slot(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
+static inline __attribute__((always_inline)) uint32_t *ht_memo_slot(struct ht_thread *thread,
+                                                                    ht_entry entry, uint64_t key)
 {
-    uint32_t hash = (ht_entry_pc_low(entry) + 8 * (uint32_t)(uintptr_t)entry) ^ tag_salt;
+    uint32_t hash = ht_entry_pc_low(entry) + 8 * (uint32_t)key;
     return &thread->memo_index[hash * 0x9E3779B1u >> (32 - HT_MEMO_INDEX_BITS)];
 }
 
 /* The record that the index has for an allocation, whatever it is of. */
 static inline __attribute__((always_inline)) const struct ht_memo_record *
-ht_memo_at(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
+ht_memo_at(struct ht_thread *thread, ht_entry entry, uint64_t key)
 {
-    return (const void *)((char *)thread + *ht_memo_slot(thread, entry, tag_salt));
+    return (const void *)((char *)thread + *ht_memo_slot(thread, entry, key));
 }
 
 /* Finds the record of an allocation under the thread's tag; NULL where there is none, or none that
@@ -119,19 +127,18 @@ ht_memo_at(struct ht_thread *thread, ht_entry entry, uint32_t tag_salt)
 static inline __attribute__((always_inline)) const struct ht_memo_record *
 ht_memo_find(struct ht_thread *thread, ht_entry entry)
 {
+    uint64_t key = ht_memo_key(entry, thread->tag_key, ht_memo_mark);
     /* The mark first: while this goes on, others may raise it and empty the index. */
-    uint64_t mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE);
-    const struct ht_memo_record *record = ht_memo_at(thread, entry, thread->tag_salt);
-    if (__builtin_expect(record->key != ((uintptr_t)entry | thread->tag_key | mark), 0))
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
+    if (record->key == key)
+        return ht_near_words_equal(entry, record->values, record->distances) ? record : NULL;
+    if (__builtin_expect(record->key != (key | HT_MEMO_LONG), 0))
         return NULL;
-    uint64_t far_bytes = record->far_bytes;
-    bool same;
-    if (far_bytes == 0)
-        same = ht_near_words_equal(entry, record->values, record->distances);
-    else
-        same = ht_two_words_equal(entry, record->values, record->distances[0]) &&
-               ht_far_words_equal(entry, record->far, ht_memo_far_values(record), far_bytes);
-    return __builtin_expect(same, 1) ? record : NULL;
+    bool same =
+        ht_two_words_equal(entry, record->values, record->distances[0]) &&
+        ht_far_words_equal(entry, record->far, ht_memo_far_values(record), record->far_bytes);
+    return same ? record : NULL;
 }
 
 /* The same for all records, compared in order: the site or HT_NO_SITE. */

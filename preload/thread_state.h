@@ -78,9 +78,8 @@ struct ht_cell {
 
 struct ht_thread {
     uint64_t busy;     /* enum ht_busy, or 0 */
-    uint64_t tag_key;  /* of `tag`, as memo records have it; see ht_thread_set_tag */
+    uint64_t tag_key;  /* of `tag`, as memo records have it; see ht_memo_tag_key */
     uint32_t tag;      /* innermost open scope, 0 for none; see tag.h for what it stands for */
-    uint32_t tag_salt; /* and as it goes into the hash of their index */
     uint32_t sequence; /* odd while a cell is being moved to the totals */
 
     /* Remembered stacks, see stack_cache.h. */
@@ -116,10 +115,10 @@ struct ht_thread {
     uint64_t memo[] __attribute__((aligned(64)));
 } __attribute__((aligned(64))); /* the memo is read 64 bytes at a time */
 
-/* What a tag gives to the hash of the memo's index. */
-static inline uint32_t ht_memo_salt(uint32_t tag)
+/* What a tag gives to the key of a record. */
+static inline uint64_t ht_memo_tag_key(uint32_t tag)
 {
-    return tag << 16;
+    return (uint64_t)tag << HT_MEMO_TAG_AT | (uint64_t)tag << 16;
 }
 
 /* Whether a state is a thread's own, with a scope, though its owner may be counting. */
@@ -132,8 +131,7 @@ static inline bool ht_thread_has_scope(const struct ht_thread *thread)
 static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
 {
     thread->tag = tag;
-    thread->tag_key = (uint64_t)tag << HT_MEMO_TAG_AT;
-    thread->tag_salt = ht_memo_salt(tag);
+    thread->tag_key = ht_memo_tag_key(tag);
 }
 
 extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;

@@ -49,7 +49,7 @@ static void list_pipe_ends(struct pipe_ends *ends)
 {
     ends->count = 0;
     ends->complete = false;
-    DIR *directory = opendir("/proc/self/fd");
+    DIR *directory = opendir("/proc/thread-self/fd");
     if (!directory)
         return;
     ends->complete = true;

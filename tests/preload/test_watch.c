@@ -522,7 +522,7 @@ START_TEST(limits)
     put("/proc/meminfo", "MemTotal: 4000 kB\nMemFree: 10 kB\nMemAvailable:   3000 kB\n");
     expect_limit(HT_LIMIT_AVAILABLE, 3000 * 1024);
 
-    put("/proc/self/cgroup", "0::/system.slice/ctl.service\n");
+    put("/proc/thread-self/cgroup", "0::/system.slice/ctl.service\n");
     put("/sys/fs/cgroup/system.slice/ctl.service/memory.max", "max\n");
     expect_limit(HT_LIMIT_AVAILABLE, 3000 * 1024);
     put("/sys/fs/cgroup/system.slice/ctl.service/memory.max", "2000000\n");
@@ -537,7 +537,7 @@ START_TEST(limits)
     expect_limit(HT_LIMIT_CGROUP, 0);
 
     /* Version 1; in a container the group's path is the host's and not there. */
-    put("/proc/self/cgroup", "12:cpu,cpuacct:/x\n5:memory:/docker/abc\n1:name=systemd:/x\n");
+    put("/proc/thread-self/cgroup", "12:cpu,cpuacct:/x\n5:memory:/docker/abc\n1:name=systemd:/x\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     expect_limit(HT_LIMIT_AVAILABLE, 3000 * 1024);
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1000000\n");
@@ -545,10 +545,10 @@ START_TEST(limits)
     put("/sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 50000\n");
     expect_limit(HT_LIMIT_CGROUP, 750000);
 
-    put("/proc/self/cgroup", "0::/\n");
+    put("/proc/thread-self/cgroup", "0::/\n");
     char statm[50];
     snprintf(statm, sizeof statm, "%ld 20 30\n", (1L << 40) / sysconf(_SC_PAGESIZE) - 1);
-    put("/proc/self/statm", statm);
+    put("/proc/thread-self/statm", statm);
     struct rlimit limit = {(rlim_t)1 << 40, RLIM_INFINITY};
     ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
     expect_limit(HT_LIMIT_ADDRESS_SPACE, (uint64_t)sysconf(_SC_PAGESIZE));
