@@ -152,11 +152,19 @@ static void read_soname(struct seen *seen, const ElfW(Dyn) * dynamic)
         strncpy(seen->soname, strings + offset, sizeof seen->soname - 1);
 }
 
+/* Once the main thread has ended, /proc/self is of something that has no program any more. (It
+ * comes first, since tools that run a program in themselves answer for it.) */
+static ssize_t read_own_name(char *path, size_t room)
+{
+    ssize_t n = readlink("/proc/self/exe", path, room);
+    return n > 0 ? n : readlink("/proc/thread-self/exe", path, room);
+}
+
 static void read_path(struct seen *seen, const struct dl_phdr_info *info, bool first)
 {
     size_t room = sizeof seen->path - 1;
-    if (first) { /* what /proc/self is has ended, if the main thread has */
-        ssize_t n = readlink("/proc/thread-self/exe", seen->path, room);
+    if (first) {
+        ssize_t n = read_own_name(seen->path, room);
         if (n > 0)
             seen->path[n] = '\0';
     } else if (info->dlpi_name[0] == '/') {
