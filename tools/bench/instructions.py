@@ -27,7 +27,7 @@ COMPILER = os.environ.get("BENCH_COMPILER", "")
 KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.txt")
 HEAD = """# What heaptally adds to a malloc with its free, in instructions: see instructions.py, which
 # compares with this and writes it (--keep). Remembered words beyond the first few are compared in
-# one of two ways, as the processor is: see `arch` in ARCHITECTURE.md.
+# one of several ways, as the processor is: see `arch` in ARCHITECTURE.md.
 #
 # compiler  words     workload               added
 """
