@@ -45,14 +45,17 @@ bool ht_tag_begin(void)
 {
     if (laid)
         return true;
-    if (lay_part())
+    /* All of them: a name that finds no room would be counted as another's. */
+    while (laid < PARTS * PART_ENTRIES && lay_part())
+        ;
+    if (laid)
         other = ht_tag_intern("[other]", 7, HTL_TAG_OTHER);
     return laid;
 }
 
 void ht_tag_grow(void)
 {
-    if (laid && laid < PARTS * PART_ENTRIES && used > laid / 4)
+    if (laid && laid < PARTS * PART_ENTRIES)
         lay_part();
 }
 

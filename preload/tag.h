@@ -48,10 +48,10 @@ struct ht_tag_entry {
 #define HT_TAG_COUNTS_INSTANTIATIONS 1u
 #define HT_TAG_COUNTS_CYCLES         2u
 
-/* Lays the table, with room for a quarter of the names. False without memory. */
+/* Lays the table, or as much of it as there is memory for. False without any. */
 bool ht_tag_begin(void);
 
-/* Lays room for as many names again where a quarter of what is there is taken. Monitor only. */
+/* Lays room for more names where there was no memory for all. Monitor only. */
 void ht_tag_grow(void);
 
 _Static_assert(HT_TAGS <= UINT16_MAX, "a tag fits 16 bits");
