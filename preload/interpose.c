@@ -133,6 +133,7 @@ static inline __attribute__((always_inline)) void release(void *p)
     /* The seal stands at the end of a block that may have long left the caches; the end is known
      * only once the size in front of it has come. Most blocks are small: ask for both at once. */
     __builtin_prefetch((char *)p + 64, 1);
+    __builtin_prefetch((char *)p + 128, 1);
     __builtin_prefetch((char *)p + 192, 1);
     if (UNLIKELY(thread->busy | ht_slow) || UNLIKELY(!ht_track_freed_fast(thread, p)))
         release_cold(p);

@@ -112,9 +112,6 @@ static void memo_begin(struct memo *memo, struct ht_thread *thread, ht_entry ent
     };
 }
 
-/* Frames that the way to the outermost one may have. */
-#define MAX_WAY_OUT 1024u
-
 /* Far below 2^31, so that two of them are no word with bit 63 set. */
 #define MAX_DISTANCE ((uintptr_t)1 << 30)
 
@@ -355,26 +352,19 @@ static bool read_own_stack(void *context, uintptr_t address, uintptr_t *word)
     return true;
 }
 
-static void ignore_word(void *context, uintptr_t address, uintptr_t word)
-{
-    (void)context;
-    (void)address;
-    (void)word;
-}
+/* Frames that the way to the outermost one may have. */
+#define MAX_WAY_OUT 1024u
 
-static void ignore_fp(void *context)
-{
-    (void)context;
-}
-
-/* Writes nothing: it may run in a handler while the thread beneath is counting after all. */
+/* Writes nothing of the thread's: it may run in a handler while the thread beneath is counting
+ * after all. */
 bool ht_counting_is_over(struct ht_thread *thread, ht_entry entry)
 {
     uintptr_t sp = ht_entry_sp(entry);
     if (!is_own_stack(thread, sp) || !is_own_stack(thread, (uintptr_t)thread->busy))
         return false;
     struct own_stack stack = {sp, thread->stack_high};
-    const struct ht_stepper stepper = {read_own_stack, ignore_word, ignore_fp, ignore_word, &stack};
+    const struct ht_stepper stepper = {read_own_stack, ht_ignore_word, ht_ignore_fp, ht_ignore_word,
+                                       &stack};
     struct ht_walk walk = {ht_entry_pc(entry), sp, ht_entry_fp(entry), true};
     enum ht_step step = HT_STEP_GOES_ON;
     for (unsigned count = 0; step == HT_STEP_GOES_ON && count < MAX_WAY_OUT; count++) {

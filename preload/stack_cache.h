@@ -171,6 +171,19 @@ struct ht_stepper {
     void *context;
 };
 
+/* For a walk that notes nothing. */
+static inline void ht_ignore_word(void *context, uintptr_t address, uintptr_t word)
+{
+    (void)context;
+    (void)address;
+    (void)word;
+}
+
+static inline void ht_ignore_fp(void *context)
+{
+    (void)context;
+}
+
 /*
  * Goes from a frame to its caller by `rule` (of a kind other than unknown or pending). Inlined
  * with a constant stepper, so that the calls through it vanish.

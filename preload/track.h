@@ -20,9 +20,7 @@
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator */
-#define HT_SLOW_FAILURES                                                                           \
-    8u /* counted, once the allocator has had the memory: it often has none                        \
-        */
+#define HT_SLOW_FAILURES  8u /* counted, but not before: the allocator often has no memory */
 extern uint32_t ht_slow HT_HIDDEN;
 
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */

@@ -32,18 +32,6 @@ static bool read_copy(void *context, uintptr_t address, uintptr_t *word)
     return true;
 }
 
-static void ignore_word(void *context, uintptr_t address, uintptr_t word)
-{
-    (void)context;
-    (void)address;
-    (void)word;
-}
-
-static void ignore_fp(void *context)
-{
-    (void)context;
-}
-
 /* Frames that no stack has led to yet are made no longer once the table is that full: it is there
  * for those that are needed. */
 #define MAX_EXPECTED_FRAMES 3072u
@@ -110,7 +98,8 @@ static uint32_t discard(const struct ht_capture *capture)
  * modules are held. */
 static uint32_t resolve(struct ht_capture *capture)
 {
-    const struct ht_stepper stepper = {read_copy, ignore_word, ignore_fp, ignore_word, capture};
+    const struct ht_stepper stepper = {read_copy, ht_ignore_word, ht_ignore_fp, ht_ignore_word,
+                                       capture};
     struct ht_walk walk = capture->at;
     uint32_t *frames = capture->frames;
     unsigned count = capture->frame_count;

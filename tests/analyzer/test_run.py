@@ -26,12 +26,12 @@ def compile_c(path, source, *flags):
 class Run(driver.Case):
     def setUp(self):
         super().setUp()
-        self.library = self.path("library.so")
-        if not compile_c(self.library, "int heaptally_test_library;", "-shared", "-fPIC"):
+        self.preloaded = self.path("library.so")
+        if not compile_c(self.preloaded, "int heaptally_test_library;", "-shared", "-fPIC"):
             self.skipTest("no shared libraries")
 
     def run_it(self, *argv, **more):
-        more.setdefault("HEAPTALLY_LIBRARY", self.library)
+        more.setdefault("HEAPTALLY_LIBRARY", self.preloaded)
         return self.heaptally("run", *argv, **more)
 
     def seen(self, *argv, **more):
@@ -58,9 +58,9 @@ class Run(driver.Case):
         self.assertEqual({k: v for k, v in env.items() if k.startswith("HEAPTALLY_")},
                          {"HEAPTALLY_INTERVAL": "2s", "HEAPTALLY_CONSTRUCT": "pid=pid_new\na=b",
                           "HEAPTALLY_TAG": "a=b*\nc=lib:d*", "HEAPTALLY_NO_CHILDREN": "1",
-                          "HEAPTALLY_STACKS": "site", "HEAPTALLY_LIBRARY": self.library,
+                          "HEAPTALLY_STACKS": "site", "HEAPTALLY_LIBRARY": self.preloaded,
                           "HEAPTALLY_ROOT": env["HEAPTALLY_ROOT"]})
-        self.assertEqual(env["LD_PRELOAD"], self.library)
+        self.assertEqual(env["LD_PRELOAD"], self.preloaded)
 
     def test_command_line_wins_over_the_environment(self):
         env = self.seen("--interval=3s", "--tag=a=b", HEAPTALLY_INTERVAL="5s", HEAPTALLY_SYNC="9s",
@@ -71,7 +71,7 @@ class Run(driver.Case):
     def test_what_was_preloaded_stays(self):
         other = self.path("other.so")
         compile_c(other, "int another_test_library;", "-shared", "-fPIC")
-        self.assertEqual(self.seen(LD_PRELOAD=other)["LD_PRELOAD"], f"{self.library}:{other}")
+        self.assertEqual(self.seen(LD_PRELOAD=other)["LD_PRELOAD"], f"{self.preloaded}:{other}")
 
     def test_root_is_the_process(self):
         """The number in HEAPTALLY_ROOT is the program's own: run becomes it."""
@@ -87,7 +87,7 @@ class Run(driver.Case):
     def test_exit_status_and_signal(self):
         self.assertEqual(self.run_it("sh", "-c", "exit 42").returncode, 42)
         done = subprocess.run([driver.COMMAND, "run", "sh", "-c", "kill -TERM $$"], check=False,
-                              env=driver.environment(HEAPTALLY_LIBRARY=self.library))
+                              env=driver.environment(HEAPTALLY_LIBRARY=self.preloaded))
         self.assertEqual(done.returncode, -15)
 
     def test_library_beside_the_command(self):
@@ -96,7 +96,7 @@ class Run(driver.Case):
             os.mkdir(self.path(directory))
         command = self.path("analyzer/heaptally")
         shutil.copy(driver.COMMAND, command)
-        shutil.copy(self.library, self.path("preload/libheaptally.so"))
+        shutil.copy(self.preloaded, self.path("preload/libheaptally.so"))
         done = subprocess.run([command, "run", "sh", "-c", "echo $LD_PRELOAD"], capture_output=True,
                               text=True, check=False, env=driver.environment())
         self.assertEqual(done.stdout, self.path("preload/libheaptally.so") + "\n", done.stderr)
@@ -205,7 +205,7 @@ class Run(driver.Case):
         os.chmod(self.dir, 0o755)
         done = subprocess.run([command, "run", path], capture_output=True, check=False, text=True,
                               user=NOBODY, group=NOBODY, extra_groups=[],
-                              env=driver.environment(HEAPTALLY_LIBRARY=self.library))
+                              env=driver.environment(HEAPTALLY_LIBRARY=self.preloaded))
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_linked_in_allocator_is_warned_of(self):
@@ -285,7 +285,7 @@ class Run(driver.Case):
                               capture_output=True, check=False, text=True, user=NOBODY,
                               group=NOBODY,
                               extra_groups=[],
-                              env=driver.environment(HEAPTALLY_LIBRARY=self.library))
+                              env=driver.environment(HEAPTALLY_LIBRARY=self.preloaded))
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (125, 1), done.stderr)
         self.assertIn(self.path("closed"), done.stderr)
 
@@ -294,7 +294,7 @@ class Run(driver.Case):
                       "/nonexistent/lib.so")
         for name in ("with blank", "with:colon"):
             os.mkdir(self.path(name))
-            path = shutil.copy(self.library, self.path(name))
+            path = shutil.copy(self.preloaded, self.path(name))
             self.one_line(self.run_it(TRUE, HEAPTALLY_LIBRARY=path), 125, path, "LD_PRELOAD")
 
 
