@@ -6,7 +6,7 @@
 /* More excess than this is rare below an overrun, and common in foreign words. */
 #define HT_LIKELY_EXCESS 72u
 
-_Atomic size_t ht_largest_usable = 65536;
+_Atomic size_t ht_largest_usable = HT_SEAL_USUAL;
 
 static void note_large(size_t usable)
 {
@@ -35,7 +35,7 @@ void *ht_seal_write_within(void *p, size_t usable, size_t size, uint32_t site)
         excess = HT_EXCESS_ESCAPE;
         word[-1] = size;
     }
-    if (usable > 65536)
+    if (usable > HT_SEAL_USUAL)
         note_large(usable);
     struct ht_seal *seal = (struct ht_seal *)word;
     seal->content = site | (uint32_t)excess << HT_SITE_BITS;

@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "internal_heap.h"
 #include "real_alloc.h"
 
 #define HT_SEAL_SIZE     8u
@@ -85,15 +86,16 @@ static inline size_t ht_block_usable(const void *p)
         size_t word = ((const size_t *)p)[-1];
         return (word & ~(size_t)7) - (word & 2 ? 16 : 8);
     }
-    if (ht_block_is_own(p) || ht_real.sizes_unknown)
+    if (ht_real.sizes_unknown || (ht_heap_may_own(p) && ht_block_is_own(p)))
         return 0;
     return ht_real.malloc_usable_size((void *)p) &
            ~(size_t)7; /* a seal stands at a multiple of 8 */
 }
 
-/* Blocks up to this size have a usable size that needs no note. */
+/* Up to here a usable size needs no note, and always has one that short by glibc's rules. */
+#define HT_SEAL_USUAL 65536u
 #define HT_SEAL_SMALL 61440u
-_Static_assert(HT_SEAL_SMALL + HT_EXCESS_ESCAPE <= 65536, "see ht_largest_usable");
+_Static_assert(HT_SEAL_SMALL + HT_EXCESS_ESCAPE <= HT_SEAL_USUAL, "see ht_largest_usable");
 
 /* In the word in front of a block of glibc's: not a small chunk of an arena. */
 #define HT_CHUNK_UNUSUAL (~(size_t)0xffff | 2)
@@ -116,13 +118,10 @@ void *ht_seal_write(void *p, size_t size, uint32_t site);
 /* The same for a caller that has asked for its usable bytes, which may take the allocator long. */
 void *ht_seal_write_within(void *p, size_t usable, size_t size, uint32_t site);
 
-/* The same by the shortest way, for a size up to HT_SEAL_SMALL and with glibc beneath. */
-static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
+/* The same by the shortest way. `chunk` is usable + 8, and `excess` what the block takes beyond its
+ * size, less than HT_EXCESS_ESCAPE. */
+static inline void *ht_seal_write_at(void *p, size_t chunk, size_t excess, uint32_t site)
 {
-    size_t chunk = ((const size_t *)p)[-1] & HT_CHUNK_SIZE, excess = chunk - size;
-    if (__builtin_expect((((const size_t *)p)[-1] & HT_CHUNK_UNUSUAL) || excess >= HT_EXCESS_ESCAPE,
-                         0))
-        return ht_seal_write(p, size, site);
     struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
     uint32_t content = site | (uint32_t)excess << HT_SITE_BITS;
     seal->content = content;
@@ -130,16 +129,34 @@ static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
     return p;
 }
 
+/* The same for a size up to HT_SEAL_SMALL and with glibc beneath. */
+static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
+{
+    size_t chunk = ((const size_t *)p)[-1] & HT_CHUNK_SIZE, excess = chunk - size;
+    if (__builtin_expect((((const size_t *)p)[-1] & HT_CHUNK_UNUSUAL) || excess >= HT_EXCESS_ESCAPE,
+                         0))
+        return ht_seal_write(p, size, site);
+    return ht_seal_write_at(p, chunk, excess, site);
+}
+
+/* The same with another allocator beneath, which has said how many bytes are usable: `size` and
+ * those of the seal at least. */
+static inline void *ht_seal_write_other(void *p, size_t usable, size_t size, uint32_t site)
+{
+    size_t excess = usable + HT_SEAL_SIZE - size;
+    if (__builtin_expect(usable > HT_SEAL_USUAL || excess >= HT_EXCESS_ESCAPE, 0))
+        return ht_seal_write_within(p, usable, size, site);
+    return ht_seal_write_at(p, usable + HT_SEAL_SIZE, excess, site);
+}
+
 /* Reads the seal of any pointer that the program hands in as a block. The outputs are valid unless
  * the result is HT_SEAL_FOREIGN. */
 enum ht_seal_state ht_seal_read(void *p, struct ht_block *block);
 
-/* The same for a small block of glibc's that has a valid seal; false for all others. */
-static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
+/* The same by the shortest way, of a block whose usable bytes are `chunk` - 8; false where it has
+ * no valid seal, or has its size in the word before. */
+static inline bool ht_seal_read_at(void *p, size_t chunk, struct ht_block *block)
 {
-    size_t word = ((const size_t *)p)[-1], chunk = word & HT_CHUNK_SIZE;
-    if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0))
-        return false;
     struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
     uint32_t content = seal->content;
     if (__builtin_expect(seal->check != ht_seal_check(p, content, HT_SEAL_FACTOR), 0))
@@ -148,6 +165,25 @@ static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
     block->site = content & HT_SITE_MASK;
     block->size = chunk - (content >> HT_SITE_BITS);
     return true;
+}
+
+/* The same for a small block of glibc's; false for all others. */
+static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
+{
+    size_t word = ((const size_t *)p)[-1], chunk = word & HT_CHUNK_SIZE;
+    if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0))
+        return false;
+    return ht_seal_read_at(p, chunk, block);
+}
+
+/* The same for a small block of another allocator that says it has `usable` bytes; false for all
+ * others. */
+static inline bool ht_seal_read_other(void *p, size_t usable, struct ht_block *block)
+{
+    usable &= ~(size_t)7; /* as in ht_block_usable */
+    if (__builtin_expect(usable - HT_SEAL_SIZE > HT_SEAL_USUAL - HT_SEAL_SIZE, 0))
+        return false;
+    return ht_seal_read_at(p, usable + HT_SEAL_SIZE, block);
 }
 
 /* What malloc_usable_size may tell the program: everything but what the seal needs. */

@@ -33,19 +33,13 @@ struct range {
     _Atomic uintptr_t end;
 };
 
-/* Most blocks that are asked about are the program's, and need not be compared with all ranges: a
- * granule of addresses in which no range ever lay has no bit here. Granules that are a multiple of
- * GRANULES apart share one. Set before a range is; never cleared. */
-#define GRANULE  ((uintptr_t)64 << 10)
-#define GRANULES ((uintptr_t)32768)
-static _Atomic uint64_t touched[GRANULES / 64];
-
 /* Held with all signals blocked: a handler may allocate, begin a thread's state, or fork, and must
  * never find the lock held by what it interrupted. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct free_block *free_blocks[CLASS_COUNT]; /* lock */
 static char *arena_next, *arena_end;                /* lock */
 static uint64_t mapped;                             /* lock for writing */
+uint64_t ht_heap_touched[HT_HEAP_GRANULES / 64];    /* written under the lock, but at start */
 static struct range first_ranges[RANGES];
 static struct range *_Atomic ranges[MAX_RANGES / RANGES] = {first_ranges}; /* in this order */
 static _Atomic unsigned range_count;
@@ -92,18 +86,12 @@ static void *map_pages(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-static void touch(uintptr_t start, size_t size)
+void ht_heap_touch(uintptr_t start, size_t size)
 {
-    uintptr_t first = start / GRANULE, last = (start + size - 1) / GRANULE;
-    for (uintptr_t g = first; g <= last && g - first < GRANULES; g++)
-        touched[g % GRANULES / 64] |= UINT64_C(1) << g % 64;
-}
-
-static bool is_touched(uintptr_t address)
-{
-    uintptr_t g = address / GRANULE;
-    uint64_t bits = atomic_load_explicit(&touched[g % GRANULES / 64], memory_order_relaxed);
-    return bits >> g % 64 & 1;
+    uintptr_t first = start / HT_HEAP_GRANULE, last = (start + size - 1) / HT_HEAP_GRANULE;
+    for (uintptr_t g = first; g <= last && g - first < HT_HEAP_GRANULES; g++)
+        __atomic_fetch_or(&ht_heap_touched[g % HT_HEAP_GRANULES / 64], UINT64_C(1) << g % 64,
+                          __ATOMIC_RELAXED);
 }
 
 static bool add_range(uintptr_t start, size_t size)
@@ -120,7 +108,7 @@ static bool add_range(uintptr_t start, size_t size)
         ranges[i / RANGES] = table;
         mapped += RANGES * sizeof(struct range);
     }
-    touch(start, size);
+    ht_heap_touch(start, size);
     range_at(i)->end = start + size;
     range_at(i)->start = start;
     if (i == count)
@@ -254,7 +242,7 @@ size_t ht_heap_usable(const void *block)
 bool ht_heap_owns(const void *block)
 {
     uintptr_t p = (uintptr_t)block;
-    if (!is_touched(p))
+    if (!ht_heap_may_own(block))
         return false;
     for (unsigned i = 0, count = range_count; i < count; i++) {
         struct range *range = range_at(i);

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arch.h"
+
 /* At least `size` bytes at a multiple of `alignment` (16 or a larger power of two), zeroed; NULL
  * without memory. Threads: any; not from a signal handler that may interrupt this heap. */
 void *ht_heap_alloc(size_t size, size_t alignment);
@@ -29,6 +31,24 @@ size_t ht_heap_usable(const void *block);
 
 /* Whether `block` was given out by this heap. Any pointer may be asked about; takes no lock. */
 bool ht_heap_owns(const void *block);
+
+/* Most blocks that are asked about are the program's, and need not be compared with all ranges: a
+ * granule of addresses in which none ever lay has no bit here. Granules that are a multiple of
+ * HT_HEAP_GRANULES apart share one. Set before a range is given out; never cleared. */
+#define HT_HEAP_GRANULE  ((uintptr_t)64 << 10)
+#define HT_HEAP_GRANULES ((uintptr_t)32768)
+extern uint64_t ht_heap_touched[HT_HEAP_GRANULES / 64] HT_HIDDEN;
+
+/* Gives the granules of a range their bits, for ranges that are heaptally's own but not this
+ * heap's, too. One thread at a time. */
+void ht_heap_touch(uintptr_t start, size_t size);
+
+/* False only where no block of heaptally's own lies; most often then. Any pointer. */
+static inline bool ht_heap_may_own(const void *block)
+{
+    uintptr_t granule = (uintptr_t)block / HT_HEAP_GRANULE % HT_HEAP_GRANULES;
+    return __atomic_load_n(&ht_heap_touched[granule / 64], __ATOMIC_RELAXED) >> granule % 64 & 1;
+}
 
 /* Bytes mapped now. */
 uint64_t ht_heap_mapped(void);

@@ -16,6 +16,7 @@
 
 #define EXPORT      __attribute__((visibility("default")))
 #define COLD        __attribute__((noinline, cold))
+#define OUTLINED    __attribute__((noinline))
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -87,20 +88,55 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
     return p;
 }
 
-static inline __attribute__((always_inline)) void *allocate(enum how how, size_t alignment,
-                                                            size_t size, ht_entry entry)
+/* Whether another allocator than glibc's lies beneath, and nothing else is in the way. */
+static inline bool over_other(const struct ht_thread *thread)
+{
+    return LIKELY(ht_slow == HT_SLOW_ALLOCATOR) && LIKELY(!thread->busy);
+}
+
+/* The short way with another allocator beneath, out of line like all but glibc's. The allocator is
+ * asked how much it gave; a block that has no room for a seal is not counted after all. */
+static OUTLINED void *allocate_other(enum how how, size_t alignment, size_t size, ht_entry entry)
+{
+    struct ht_thread *thread = ht_self;
+    uint32_t site = HT_NO_SITE;
+    if (size >= HT_SHORT_WAY_BELOW || !over_other(thread) ||
+        UNLIKELY(!ht_track_coming(thread, size, entry, &site)))
+        return allocate_cold(how, alignment, size, size, entry);
+    void *p = LIKELY(how == BY_MALLOC) ? ht_real.malloc(ht_seal_padded(size))
+                                       : ask(how, alignment, ht_seal_padded(size));
+    if (UNLIKELY(!p))
+        return ht_track_failed(site, size);
+    size_t usable = ht_real.malloc_usable_size(p) & ~(size_t)7; /* as in ht_block_usable */
+    if (LIKELY(usable >= size + HT_SEAL_SIZE))
+        return ht_seal_write_other(p, usable, size, site);
+    ht_track_failed(site, size);
+    return p;
+}
+
+/* `here`: the entry is that of the function into which this is inlined, which the rare case then
+ * finds by itself, so that the short way need not keep it. */
+static inline __attribute__((always_inline)) void *
+allocate_from(enum how how, size_t alignment, size_t size, ht_entry entry, bool here)
 {
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     void *p;
     if (UNLIKELY(size >= ht_short_way_below || thread->busy ||
                  !ht_track_coming(thread, size, entry, &site))) {
-        p = allocate_cold(how, alignment, size, size, entry);
+        p = allocate_other(how, alignment, size, here ? HT_ENTRY() : entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;
     }
     p = ask(how, alignment, size + HT_SEAL_SIZE);
     return LIKELY(p) ? ht_seal_write_fast(p, size, site) : ht_track_failed(site, size);
+}
+
+/* For an entry point. */
+static inline __attribute__((always_inline)) void *allocate(enum how how, size_t alignment,
+                                                            size_t size)
+{
+    return allocate_from(how, alignment, size, HT_ENTRY(), true);
 }
 
 /* ---- freeing ------------------------------------------------------------------------------------
@@ -124,6 +160,17 @@ static COLD void release_cold(void *p)
     ht_real.free(p);
 }
 
+/* The same for freeing; for no other reason is it otherwise: what was counted is counted out. */
+static OUTLINED void release_other(void *p)
+{
+    struct ht_thread *thread = ht_self;
+    if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && LIKELY(!thread->busy) &&
+        LIKELY(ht_track_freed_other(thread, p)))
+        ht_real.free(p);
+    else
+        release_cold(p);
+}
+
 /* Every way out is a tail call, so that the common path saves no register. */
 static inline __attribute__((always_inline)) void release(void *p)
 {
@@ -136,7 +183,7 @@ static inline __attribute__((always_inline)) void release(void *p)
     __builtin_prefetch((char *)p + 128, 1);
     __builtin_prefetch((char *)p + 192, 1);
     if (UNLIKELY(thread->busy | ht_slow) || UNLIKELY(!ht_track_freed_fast(thread, p)))
-        release_cold(p);
+        release_other(p);
     else
         ht_real.free(p);
 }
@@ -148,7 +195,7 @@ static inline __attribute__((always_inline)) void release(void *p)
 static COLD void *resize_own(void *p, size_t size, ht_entry entry)
 {
     size_t old = ht_bootstrap_owns(p) ? ht_bootstrap_usable(p) : ht_heap_usable(p);
-    void *q = allocate(BY_MALLOC, 16, size, entry);
+    void *q = allocate_from(BY_MALLOC, 16, size, entry, false);
     if (q) {
         __builtin_memcpy(q, p, old < size ? old : size);
         release_cold(p);
@@ -159,7 +206,7 @@ static COLD void *resize_own(void *p, size_t size, ht_entry entry)
 static void *resize(void *p, size_t size, ht_entry entry)
 {
     if (!p)
-        return allocate(BY_MALLOC, 16, size, entry);
+        return allocate_from(BY_MALLOC, 16, size, entry, false);
     if (!ht_boot() || ht_block_is_own(p))
         return resize_own(p, size, entry);
     if (ht_self->busy == HT_UNBORN)
@@ -186,7 +233,7 @@ static void *resize(void *p, size_t size, ht_entry entry)
 
 EXPORT void *malloc(size_t size)
 {
-    return allocate(BY_MALLOC, 16, size, HT_ENTRY());
+    return allocate(BY_MALLOC, 16, size);
 }
 
 EXPORT void free(void *p)
@@ -199,7 +246,7 @@ EXPORT void *calloc(size_t count, size_t size)
     size_t bytes;
     if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
         return ht_boot() ? ht_real.calloc(count, size) : NULL;
-    return allocate(BY_CALLOC, 16, bytes, HT_ENTRY());
+    return allocate(BY_CALLOC, 16, bytes);
 }
 
 EXPORT void *realloc(void *p, size_t size)
@@ -219,21 +266,20 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size)
 
 EXPORT void *memalign(size_t alignment, size_t size)
 {
-    return allocate(BY_MEMALIGN, alignment, size, HT_ENTRY());
+    return allocate(BY_MEMALIGN, alignment, size);
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
-    return allocate(BY_ALIGNED_ALLOC, alignment, size, HT_ENTRY());
+    return allocate(BY_ALIGNED_ALLOC, alignment, size);
 }
 
 EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
 {
-    ht_entry entry = HT_ENTRY();
     if (UNLIKELY(alignment % sizeof(void *) || alignment == 0 || (alignment & (alignment - 1))))
         return EINVAL;
     int saved = errno; /* which posix_memalign leaves alone */
-    void *p = allocate(BY_POSIX_MEMALIGN, alignment, size, entry);
+    void *p = allocate(BY_POSIX_MEMALIGN, alignment, size);
     errno = saved;
     if (!p)
         return ENOMEM;
@@ -243,7 +289,7 @@ EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
 
 EXPORT void *valloc(size_t size)
 {
-    return allocate(BY_VALLOC, (size_t)getpagesize(), size, HT_ENTRY());
+    return allocate(BY_VALLOC, (size_t)getpagesize(), size);
 }
 
 /* The program may use the last page to its end: so the allocator is asked for a whole page more,
@@ -264,6 +310,11 @@ EXPORT size_t malloc_usable_size(void *p)
     struct ht_block block;
     if (!p)
         return 0;
+    if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && !ht_heap_may_own(p)) {
+        size_t usable = ht_real.malloc_usable_size(p);
+        if (LIKELY(ht_seal_read_other(p, usable, &block)))
+            return ht_seal_usable(&block, p);
+    }
     if (ht_bootstrap_owns(p))
         return ht_bootstrap_usable(p);
     if (ht_heap_owns(p))
@@ -331,7 +382,7 @@ static inline bool operators_ours(void)
         ht_entry entry = HT_ENTRY();                                                               \
         if (UNLIKELY(!operators_ours()))                                                           \
             return REAL_OPERATOR(name)(size extra);                                                \
-        void *p = allocate(how, alignment, size, entry);                                           \
+        void *p = allocate(how, alignment, size);                                                  \
         if (LIKELY(p))                                                                             \
             return p;                                                                              \
         FAILED(name, size, extra);                                                                 \

@@ -74,7 +74,7 @@ bool ht_boot(void)
         sleep_for_good();
         ht_say("no key for thread-specific data is left; the program goes on unwatched");
     }
-    if (!ht_real.chunk_layout_known)
+    if (!ht_real.chunk_layout_known && !ht_real.sizes_unknown)
         ht_slow_add(HT_SLOW_ALLOCATOR);
     stage = BOOTED;
     return true;

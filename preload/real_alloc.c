@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "internal_heap.h"
 #include "raw_io.h"
 
 struct ht_real ht_real;
@@ -108,6 +109,7 @@ bool ht_real_resolve(void)
         return false;
     int saved = errno;
     stage = RESOLVING;
+    ht_heap_touch((uintptr_t)bootstrap, sizeof bootstrap);
 #define X(name, result, parameters) LOOK_UP(RTLD_NEXT, name);
     HT_REAL_FUNCTIONS(X)
 #undef X

@@ -13,7 +13,7 @@
 #define QUIET_LOOKS       40u
 
 uint32_t ht_slow;
-size_t ht_short_way_below = HT_SEAL_SMALL + 1;
+size_t ht_short_way_below = HT_SHORT_WAY_BELOW;
 
 /* Whoever changes the reasons last, in whatever order the threads run, leaves what fits them. */
 static void follow_reasons(void)
@@ -21,7 +21,7 @@ static void follow_reasons(void)
     uint32_t seen;
     do {
         seen = __atomic_load_n(&ht_slow, __ATOMIC_SEQ_CST);
-        __atomic_store_n(&ht_short_way_below, seen ? 0 : HT_SEAL_SMALL + 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&ht_short_way_below, seen ? 0 : HT_SHORT_WAY_BELOW, __ATOMIC_SEQ_CST);
     } while (__atomic_load_n(&ht_slow, __ATOMIC_SEQ_CST) != seen);
 }
 
@@ -187,12 +187,13 @@ void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry
     /* First: counted out, a provisional id may go to another capture. */
     uint32_t owner = explicit_tag(old->site);
     count_freed(old);
-    if ((ht_slow & HT_SLOW_DORMANT) || ht_block_usable(p) < size + HT_SEAL_SIZE)
+    size_t usable = ht_slow & HT_SLOW_DORMANT ? 0 : ht_block_usable(p);
+    if (usable < size + HT_SEAL_SIZE)
         return;
     uint32_t scope = open_scope();
     if (ht_scope_owner(scope) == 0)
         scope = ht_scope_with_owner(scope, owner);
-    ht_seal_write(p, size, count_allocated(size, entry, scope));
+    ht_seal_write_within(p, usable, size, count_allocated(size, entry, scope));
 }
 
 /* Whether the 8 bytes at `address` can be read. The kernel is asked: it reads the signal set before

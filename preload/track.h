@@ -16,14 +16,16 @@
 #include "block_seal.h"
 #include "stack_cache.h"
 
-/* Not 0: allocations take the cold path, for one of these reasons. */
+/* Not 0: the short way with glibc's allocator is closed, for one of these reasons. With the third
+ * one alone there is a short way still: that of other allocators. */
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
-#define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator */
+#define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator. For good */
 #define HT_SLOW_FAILURES  8u /* counted, but not before: the allocator often has no memory */
 extern uint32_t ht_slow HT_HIDDEN;
 
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
+#define HT_SHORT_WAY_BELOW (HT_SEAL_SMALL + 1)
 extern size_t ht_short_way_below HT_HIDDEN;
 
 /* Adds a reason, or takes it back and says whether it was there. Any thread. */
@@ -109,6 +111,24 @@ ht_track_coming(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t 
     return true;
 }
 
+/* Counts out a block whose seal was read, and clears that; false, with nothing done, where the cell
+ * is not there. */
+static inline bool ht_track_going(struct ht_thread *thread, const struct ht_block *block)
+{
+    uint32_t place = ht_cell_place(block->site);
+    /* Before the cell is looked at: from then on no signal handler gives it to another site. */
+    ht_track_begin(thread);
+    if (__builtin_expect(*ht_cell_site(thread, place) != block->site, 0)) {
+        ht_track_end(thread);
+        return false;
+    }
+    *block->seal = 0;
+    struct ht_cell *cell = ht_cell(thread, place);
+    ht_add_owned(&cell->figures[HT_FREED_BYTES], block->size);
+    ht_track_end(thread);
+    return true;
+}
+
 /*
  * Counts out the block at `p` and clears its seal; false, with nothing done, where it takes more
  * than the shortest way: the caller then goes through ht_track_freed. Only with glibc beneath.
@@ -116,20 +136,16 @@ ht_track_coming(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t 
 static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
 {
     struct ht_block block;
-    if (__builtin_expect(!ht_seal_read_fast(p, &block), 0))
-        return false;
-    uint32_t place = ht_cell_place(block.site);
-    /* Before the cell is looked at: from then on no signal handler gives it to another site. */
-    ht_track_begin(thread);
-    if (__builtin_expect(*ht_cell_site(thread, place) != block.site, 0)) {
-        ht_track_end(thread);
-        return false;
-    }
-    *block.seal = 0;
-    struct ht_cell *cell = ht_cell(thread, place);
-    ht_add_owned(&cell->figures[HT_FREED_BYTES], block.size);
-    ht_track_end(thread);
-    return true;
+    return __builtin_expect(ht_seal_read_fast(p, &block), 1) && ht_track_going(thread, &block);
+}
+
+/* The same with another allocator beneath, which is asked once. */
+static inline bool ht_track_freed_other(struct ht_thread *thread, void *p)
+{
+    struct ht_block block;
+    return !ht_heap_may_own(p) &&
+           __builtin_expect(ht_seal_read_other(p, ht_real.malloc_usable_size(p), &block), 1) &&
+           ht_track_going(thread, &block);
 }
 
 #endif

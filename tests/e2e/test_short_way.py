@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Allocations whose stack is remembered, and frees of their blocks, take the short way, with each
+allocator: callgrind counts how often the long one was taken. And the figures are exact."""
+
+import os
+import re
+import subprocess
+
+import harness
+from harness import controller
+
+LONG_WAYS = ("allocate_cold", "release_cold")
+
+
+def calls(path):
+    """How often each of LONG_WAYS was called, by a file of callgrind's."""
+    found, callee = dict.fromkeys(LONG_WAYS, 0), None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("cfn="):  # what comes after a dot is the compiler's
+                callee = line[len("cfn="):].strip().partition(".")[0]
+            elif line.startswith("calls=") and callee in found:
+                found[callee] += int(re.match(r"calls=(\d+)", line)[1])
+    return found
+
+
+class ShortWay(harness.TallyTest):
+    def without_debug(self, path):
+        """A copy that valgrind reads whoever compiled it: not all debug information is known to it."""
+        copy = os.path.join(self.dir, os.path.basename(path))
+        subprocess.run(["strip", "--strip-debug", "-o", copy, path], check=True)
+        return copy
+
+    def compare(self, name, beneath):
+        for tool in ("valgrind", "strip"):
+            harness.need_program(self, tool)
+        env = self.environment({"INTERVAL": "1s"}, beneath,
+                               self.without_debug(harness.LIBRARY))
+        result = harness.run(
+            ["valgrind", "--tool=callgrind", "--compress-strings=no", "--fair-sched=try",
+             "--dump-before=measuring_begins", "--dump-before=measuring_ends",
+             f"--callgrind-out-file={self.dir}/out",
+             self.without_debug(harness.program("short_way"))], self.dir, env, timeout=300)
+        self.assertEqual(result.status, 0, result.err)
+        pairs, *figures = map(int, result.out.split())
+        before, measured = (calls(f"{self.dir}/out.{i}") for i in (1, 2))
+        for way in LONG_WAYS:
+            self.expect_that(f"{way} over {name}, at first", before[way], before[way] > 0, "some")
+            self.expect_that(f"{way} over {name}, of {pairs} calls then", measured[way],
+                             measured[way] <= pairs // 200, f"{pairs // 200} at most")
+        ways = controller(self.report(self.only_snapshot("short_way")), "ways")
+        self.expect(f"blocks over {name}: bytes and blocks, ever and live",
+                    [ways[f] for f in ("allocated_bytes", "allocated_blocks", "live_bytes",
+                                       "live_blocks")], figures)
+
+    def test_glibc(self):
+        self.compare("glibc", None)
+
+    def over(self, library):
+        path = harness.find_library(library)
+        if not path:
+            self.skipTest(f"{library} is not installed")
+        self.compare(library, path)
+
+    def test_jemalloc(self):
+        self.over("libjemalloc.so.2")
+
+    def test_tcmalloc(self):
+        self.over("libtcmalloc_minimal.so.4")
+
+    def test_mimalloc(self):
+        self.over("libmimalloc.so.2")
+
+
+if __name__ == "__main__":
+    harness.main()
