@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """However a process ends, its snapshot file can be read, up to the last tick at least."""
 
+import csv
 import os
 import signal
 import time
@@ -23,6 +24,7 @@ ENDINGS = (
     ("term", -signal.SIGTERM, {BEFORE, ALL}, False),
     ("pthread_exit", 0, {ALL}, True),
     ("demanding", 0, {ALL}, True),
+    ("outgrown", 0, {ALL}, True),
     ("worker_exit", 11, {ALL}, True),
     ("exec_failed", 0, {ALL}, True),
     ("atexit", 0, {ALL}, True),
@@ -53,6 +55,28 @@ class Endings(harness.TallyTest):
                                 controller(report, "late")["live_bytes"], 500)
             for path in self.snapshots():
                 os.unlink(path)
+
+    def test_memory_without_main_thread(self):
+        """What is resident is still known when the main thread has ended, at every tick."""
+        result = self.tally([harness.program("ending"), "outgrown"], {"THRESHOLD": "16"})
+        self.expect("outgrown: exit status", result.status, 0)
+        path = self.only_snapshot()
+        memory = self.report(path)["memory"]
+        self.expect_that("outgrown: MB that are resident", memory["rss_mb"], memory["rss_mb"] > 24,
+                         "more than the 24 that came last")
+        self.expect_that("outgrown: MB of growth", memory["growth_mb"],
+                         24 <= memory["growth_mb"] < 48, "24 to 48")
+        self.expect_that("outgrown: alert", result.own, any("rss_growth" in l for l in result.own),
+                         "one that resident memory has grown")
+        rows = harness.run([harness.COMMAND, "report", "--format", "csv", path], self.dir).out
+        resident = self.resident_of_process(rows)
+        self.expect_that("outgrown: least MB resident at a tick", min(resident) / harness.MB,
+                         min(resident) > harness.MB, "more than 1")
+
+    @staticmethod
+    def resident_of_process(csv_text):
+        rows = csv.DictReader(csv_text.splitlines())
+        return [int(r["resident_bytes"]) for r in rows if r["resident_bytes"]]
 
     def test_exec_of_another(self):
         result = self.tally([harness.program("ending"), "exec_other"])

@@ -112,6 +112,26 @@ static int end_demanding(void)
     pthread_exit(NULL);
 }
 
+/* Resident memory that comes after the main thread has ended, and stays. */
+static void *growing_worker(void *argument)
+{
+    const size_t size = 24 << 20;
+    pthread_join(*(pthread_t *)argument, NULL);
+    MUST((program_sink = malloc(size)) != NULL);
+    memset(program_sink, 1, size);
+    sleep_ms(300);
+    return NULL;
+}
+
+static int end_outgrown(void)
+{
+    static pthread_t self;
+    pthread_t thread;
+    self = pthread_self();
+    MUST(pthread_create(&thread, NULL, growing_worker, &self) == 0);
+    pthread_exit(NULL);
+}
+
 /* A worker ends the process while the main thread waits for it. */
 static void *exiting_worker(void *argument)
 {
@@ -175,6 +195,7 @@ static const struct {
     {"term", end_term},
     {"pthread_exit", end_pthread_exit},
     {"demanding", end_demanding},
+    {"outgrown", end_outgrown},
     {"worker_exit", end_worker_exit},
     {"exec_other", end_exec_other},
     {"exec_self", end_exec_self},

@@ -86,10 +86,13 @@ static inline void trap(bool on)
 /* What is interrupted: one of many ways to the same allocation. */
 static OPAQUE void disturbed(unsigned bits, unsigned depth)
 {
-    if (depth > 0 && bits % 2)
+    if (depth > 0 && bits % 2) {
         disturbed(bits / 2, depth - 1);
-    else if (depth > 0)
+        __asm__ volatile("# right" ::: "memory"); /* else the two calls would become one */
+    } else if (depth > 0) {
         disturbed(bits / 2, depth - 1);
+        __asm__ volatile("# left" ::: "memory");
+    }
     if (depth == 0) {
         trap(true);
         void *p = malloc(24 + bits % 8);
@@ -100,12 +103,12 @@ static OPAQUE void disturbed(unsigned bits, unsigned depth)
 }
 
 /* Interrupts an allocation after `steps` instructions; false if it did not take as many. */
-static OPAQUE bool disturb(unsigned steps, unsigned way)
+static OPAQUE bool disturb(unsigned steps, unsigned way, unsigned depth)
 {
     unsigned long before = deeds;
     steps_left = steps;
     if (sigsetjmp(back, 1) == 0)
-        disturbed(way, way % 8);
+        disturbed(way, depth);
     trap(false);
     return deeds > before;
 }
@@ -116,15 +119,16 @@ static void visit_some(unsigned from, unsigned count)
         visit((from + i) * 77);
 }
 
-/* Every instruction in turn, as long as there are any, no more than so many. */
+/* Every instruction in turn, no more than so many, and no more once none of the ways has as many.
+ */
 static void disturb_all(unsigned most, unsigned stride, bool same_way)
 {
     unsigned longest = 0;
-    for (unsigned steps = 0; steps < most; steps += stride) {
+    for (unsigned steps = 0; steps < most && steps <= longest + 16 * stride; steps += stride) {
         visit(steps);
-        if (!disturb(steps, same_way ? 3 : 3 + steps * 7))
-            break;
-        longest = steps;
+        unsigned way = same_way ? 3 : 3 + steps * 7;
+        if (disturb(steps, way, way % 4))
+            longest = steps;
         visit_some(steps * 5, 40);
     }
     fprintf(stderr, "%lu times, %u instructions at most\n", deeds, longest);
@@ -133,22 +137,47 @@ static void disturb_all(unsigned most, unsigned stride, bool same_way)
 /* ---- how the handler goes on --------------------------------------------------------------------
  */
 
-static void *disturbed_thread(void *steps)
+#define MANY        (1u << 30)
+#define DEEP_ENOUGH 3
+
+static unsigned needed; /* instructions, by the allocation that is interrupted */
+
+/* All cells of the thread hold figures of the tree, so that one of them has to be moved: that is
+ * among the last things that an allocation does. And the tree has driven out what was remembered of
+ * the way to `disturbed`, so that it takes as many instructions each time. */
+static void *counting_thread(void *argument)
 {
-    visit((unsigned)(uintptr_t)steps * 77);
-    disturb((unsigned)(uintptr_t)steps, 3 + (unsigned)(uintptr_t)steps % 512);
-    visit((unsigned)(uintptr_t)steps * 77);
+    visit_some(0, PATHS);
+    disturb(MANY, (unsigned)(uintptr_t)argument, DEEP_ENOUGH);
+    needed = MANY - steps_left;
     return NULL;
+}
+
+/* Ends while it allocates, so many instructions before that would have been done. */
+static void *disturbed_thread(void *argument)
+{
+    unsigned left = (unsigned)(uintptr_t)argument;
+    visit_some(0, PATHS);
+    if (left < needed)
+        disturb(needed - left, left, DEEP_ENOUGH);
+    return NULL;
+}
+
+static void run_thread(void *(*function)(void *), uintptr_t argument)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, function, (void *)argument) == 0)
+        pthread_join(thread, NULL);
 }
 
 static void cancelled(void)
 {
-    for (uintptr_t steps = 0; steps < 3000; steps += steps < 300 ? 1 : 13) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, disturbed_thread, (void *)steps) == 0)
-            pthread_join(thread, NULL);
-        visit_some((unsigned)steps * 5, 20);
+    for (unsigned way = 0; way < 24; way++) {
+        run_thread(counting_thread, way);
+        usleep(5000); /* for the stacks to get known */
     }
+    for (uintptr_t left = 0; left < 2000; left += left < 300 ? 1 : 17)
+        run_thread(disturbed_thread, left);
 }
 
 static void fiber_main(void)
@@ -175,7 +204,7 @@ static OPAQUE void with_stack_of_its_own(bool for_fiber)
         stack_t stack = {.ss_sp = area, .ss_size = 64 << 10};
         sigaltstack(&stack, NULL);
     }
-    disturb_all(6000, 7, false);
+    disturb_all(6000, 11, false);
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);
     __asm__ volatile("" ::"r"(area) : "memory");
@@ -235,7 +264,7 @@ int main(int argc, char **argv)
     else if (strcmp(cases[which].name, "known") == 0)
         disturb_all(500, 1, true);
     else
-        disturb_all(6000, 5, false);
+        disturb_all(6000, 11, false);
     visit_some(0, 10 * PATHS);
     fprintf(stderr, "%lu deeds\n", deeds);
     printf("%lu\n", blocks);
