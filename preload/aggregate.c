@@ -198,7 +198,7 @@ static bool use_stack_site(uint32_t site)
         return false;
     if (first < site) /* the key has two ids: the earlier one stands for both */
         view->canonical = first;
-    view->fallback = ht_stack_root(stack) == HT_STACK_FALLBACK;
+    view->fallback = ht_stack_is_fallback(stack);
     take_scope(view, ht_site_tag(site), stack);
     view->construct = (uint16_t)ht_rules_construct(stack);
     return true;
@@ -227,6 +227,8 @@ static void use_tag_sites(void)
         seen = tags;
 }
 
+#define BETWEEN_ANSWERS 64u /* sites that are taken in before captures are looked after again */
+
 static void use_new_stack_sites(void)
 {
     static uint32_t seen;
@@ -237,13 +239,17 @@ static void use_new_stack_sites(void)
     if (used == seen)
         return;
     bool all = true;
+    uint32_t taken_in = 0;
     for (unsigned s = 0; s < segments; s++) {
         struct ht_intern_segment *segment = &ht_sites.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
-            if (!__atomic_load_n(&segment->slots[i], __ATOMIC_ACQUIRE))
+            if (!__atomic_load_n(&segment->slots[i], __ATOMIC_ACQUIRE) ||
+                view_of(segment->base + i))
                 continue;
-            if (!view_of(segment->base + i) && !use_stack_site(segment->base + i))
+            if (!use_stack_site(segment->base + i))
                 all = false;
+            if (++taken_in % BETWEEN_ANSWERS == 0)
+                ht_unwind_answer();
         }
     }
     if (all)
@@ -278,11 +284,14 @@ static uint32_t root_of(const struct ht_site_view *view)
     }
 }
 
+static bool looked; /* since provisional ids were last gone through: else nothing is new */
+
 /* Provisional ids whose blocks are all gone are free for the next captures. */
 static void recycle_provisionals(void)
 {
-    if (free_provisional_count > HT_PROVISIONALS / 2)
+    if (!looked || free_provisional_count > HT_PROVISIONALS / 2)
         return;
+    looked = false;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < folded_count; i++) {
         struct ht_site_view *view = view_of(folded[i]);
@@ -306,17 +315,28 @@ static void recycle_provisionals(void)
     folded_count = kept;
 }
 
-unsigned ht_aggregate_discover(void)
+unsigned ht_aggregate_answer(void)
 {
     ht_site_grow();
     ht_tag_grow();
     recycle_provisionals();
+    bool crowded = ht_capture_taken_count() >= ht_capture_count / 2;
     unsigned drained = ht_unwind_drain(fold, take_provisional);
-    if (drained >= ht_capture_count / 2)
+    if (crowded)
         ht_capture_grow();
     ht_unwind_stock(take_provisional);
-    ht_rules_describe_frames();
     return drained;
+}
+
+void ht_aggregate_describe(void)
+{
+    ht_rules_describe_frames();
+}
+
+void ht_aggregate_discover(void)
+{
+    ht_aggregate_answer();
+    ht_aggregate_describe();
 }
 
 /* ---- one look -----------------------------------------------------------------------------------
@@ -781,10 +801,13 @@ void ht_aggregate_look(enum ht_look why)
             moving = try_look();
         look_at_moving(moving);
     }
+    ht_unwind_answer();
     sum_sites();
+    ht_unwind_answer();
     begin_tags();
     sum_by_tag(why == HT_LOOK_TICK);
     sum_tags(why == HT_LOOK_TICK);
+    looked = true;
 }
 
 void ht_aggregate_tick_done(void)

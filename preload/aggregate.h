@@ -61,8 +61,15 @@ extern struct ht_sums ht_sums;
 /* Makes the first tables. False without memory. */
 bool ht_aggregate_begin(void);
 
-/* Works off captures and describes new frames. Returns how many captures. */
-unsigned ht_aggregate_discover(void);
+/* Works off captures. Returns how many. */
+unsigned ht_aggregate_answer(void);
+
+/* Describes new frames: sites that these are in are not taken in by a look before. A pass over a
+ * large table, and over symbols where rules need names. */
+void ht_aggregate_describe(void);
+
+/* Both. */
+void ht_aggregate_discover(void);
 
 /* Why the counters are looked at. */
 enum ht_look {

@@ -6,7 +6,8 @@
 struct ht_capture *ht_captures[HT_CAPTURE_SLOTS];
 uint32_t ht_capture_count;
 uint16_t ht_provisional_tags[HT_PROVISIONALS];
-static _Atomic uint32_t next_slot;
+uint64_t ht_captures_taken[HT_CAPTURE_WORDS];
+_Static_assert(HT_CAPTURE_SLOTS % 64 == 0, "there is a bit for each slot");
 
 static void lay(uint32_t count)
 {
@@ -31,17 +32,48 @@ void ht_capture_grow(void)
         lay(ht_capture_count);
 }
 
+#define CLAIM_TRIES 8u
+
+/* The slots of a word of ht_captures_taken, as bits. */
+static uint64_t slots_of(unsigned word, uint32_t count)
+{
+    return count - 64 * word >= 64 ? UINT64_MAX : (UINT64_C(1) << (count - 64 * word)) - 1;
+}
+
+/* The first that are free are taken: they are in the cache. */
 struct ht_capture *ht_capture_claim(pid_t tid)
 {
     uint32_t count = __atomic_load_n(&ht_capture_count, __ATOMIC_ACQUIRE);
-    for (int tries = 0; count && tries < 8; tries++) {
-        struct ht_capture *slot = ht_captures[next_slot++ & (count - 1)];
-        uint32_t free = HT_CAPTURE_FREE;
-        if (__atomic_compare_exchange_n(&slot->state, &free, ht_capture_filled_by(tid), false,
-                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+    unsigned tries = 0;
+    for (unsigned word = 0; 64 * word < count; word++) {
+        uint64_t *taken = &ht_captures_taken[word];
+        uint64_t others = ~__atomic_load_n(taken, __ATOMIC_RELAXED) & slots_of(word, count);
+        for (; others && tries < CLAIM_TRIES; others &= others - 1, tries++) {
+            struct ht_capture *slot = ht_captures[64 * word + (unsigned)__builtin_ctzll(others)];
+            uint32_t free = HT_CAPTURE_FREE;
+            if (!__atomic_compare_exchange_n(&slot->state, &free, ht_capture_filled_by(tid), false,
+                                             __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+                continue;
+            __atomic_fetch_or(taken, others & -others, __ATOMIC_RELAXED);
             return slot;
+        }
     }
     return NULL;
+}
+
+void ht_capture_give_back(unsigned i)
+{
+    __atomic_fetch_and(&ht_captures_taken[i / 64], ~(UINT64_C(1) << i % 64), __ATOMIC_RELAXED);
+    __atomic_store_n(&ht_captures[i]->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+}
+
+unsigned ht_capture_taken_count(void)
+{
+    unsigned count = 0;
+    for (unsigned word = 0; word < HT_CAPTURE_WORDS; word++)
+        count += (unsigned)__builtin_popcountll(
+            __atomic_load_n(&ht_captures_taken[word], __ATOMIC_RELAXED));
+    return count;
 }
 
 /* Whether a capture that waits to be worked off will bring the rule of `frame`. */
@@ -59,7 +91,7 @@ void ht_capture_abandon(pid_t tid, uint32_t asking)
     uint32_t count = __atomic_load_n(&ht_capture_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < count; i++)
         if (__atomic_load_n(&ht_captures[i]->state, __ATOMIC_RELAXED) == ht_capture_filled_by(tid))
-            __atomic_store_n(&ht_captures[i]->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+            ht_capture_give_back(i);
     uint64_t pending = HT_RULE_PENDING; /* where another thread asks for it: twice does no harm */
     if (asking && !is_awaited(asking))
         __atomic_compare_exchange_n(ht_frame_rule(asking), &pending, 0, false, __ATOMIC_RELAXED,
@@ -70,7 +102,7 @@ void ht_capture_after_fork(void)
 {
     for (unsigned i = 0; i < ht_capture_count; i++)
         if (ht_capture_is_filled(ht_captures[i]->state))
-            ht_captures[i]->state = HT_CAPTURE_FREE;
+            ht_capture_give_back(i);
     for (unsigned s = 0; ht_capture_count && s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size && segment->used; i++) {

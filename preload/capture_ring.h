@@ -13,7 +13,13 @@
  * lays as many again before the next.
  *
  * A slot: FREE -> (thread, by compare-and-swap) FILLING -> READY -> (monitor) FREE, with a fresh
- * provisional id. Nothing waits: a thread tries a few slots and gives up.
+ * provisional id. Nothing waits: a thread tries a few slots and gives up. Which slots are a
+ * thread's or wait is told by one bit each, so that the monitor need not look at slots, of which
+ * each is on pages of its own, to find that there is nothing to do:
+ *
+ *   state   FREE   FILLING   READY   FREE
+ *   taken   0      0 then 1  1       0      set once the slot is the thread's, cleared before it is
+ *                                           free
  */
 #ifndef HEAPTALLY_CAPTURE_RING_H
 #define HEAPTALLY_CAPTURE_RING_H
@@ -70,6 +76,10 @@ extern uint16_t ht_provisional_tags[HT_PROVISIONALS];
 extern struct ht_capture *ht_captures[HT_CAPTURE_SLOTS]; /* the first ht_capture_count of them */
 extern uint32_t ht_capture_count; /* raised by the monitor once the slots are there (release) */
 
+/* Bit i % 64 of word i / 64: slot i is taken. Every slot that is READY has its bit set. */
+#define HT_CAPTURE_WORDS (HT_CAPTURE_SLOTS / 64)
+extern uint64_t ht_captures_taken[HT_CAPTURE_WORDS];
+
 /* Makes the first slots, without provisional ids. False without memory. */
 bool ht_capture_begin(void);
 
@@ -78,6 +88,12 @@ void ht_capture_grow(void);
 
 /* A slot in state FILLING, or NULL. Any thread, signal handlers excepted. */
 struct ht_capture *ht_capture_claim(pid_t tid);
+
+/* Frees slot `i`; by whom it is. */
+void ht_capture_give_back(unsigned i);
+
+/* How many slots are taken. */
+unsigned ht_capture_taken_count(void);
 
 /* Gives back the slots that a thread has left half-filled, and asks again for the rule of `asking`
  * unless one in the ring will bring it (0: none). */

@@ -136,6 +136,12 @@ static inline uint32_t ht_stack_root(uint32_t stack)
     return stack;
 }
 
+/* Whether a stack is the immediate return address alone. */
+static inline bool ht_stack_is_fallback(uint32_t stack)
+{
+    return stack >= HT_STACK_ROOTS && ht_stack_outer(stack) == HT_STACK_FALLBACK;
+}
+
 /* Marks every frame of [start, end) as dead and notes its module. When it is gone; the caller holds
  * the module map's lock. */
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module);

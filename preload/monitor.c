@@ -37,11 +37,12 @@
 #include "unwind.h"
 
 #define STACK_BYTES   ((size_t)128 << 10)
-#define POLL_SHORTEST HT_MILLISECOND /* while new stacks come one after the other */
+#define POLL_NEXT     (HT_MILLISECOND / 10) /* right after a new stack, where cores are to spare */
+#define POLL_BURST    HT_MILLISECOND /* no longer, while new stacks come one after the other */
 #define POLL_SHORT    (2 * HT_MILLISECOND)
 #define POLL_LONGEST  (250 * HT_MILLISECOND)
-#define POLL_BURST    (50 * HT_MILLISECOND) /* how long polls stay shortest after a new stack */
-#define POLL_EAGER    HT_SECOND             /* and how long short */
+#define BURST         (50 * HT_MILLISECOND) /* how long after a new stack others are expected */
+#define EAGER         HT_SECOND             /* and how long polls stay short */
 #define LOOKS_A_TICK  4u  /* looks at the counters in each tick, at random moments */
 #define REST_LEARNING 1u  /* times the last turn, while new stacks come: half of a core */
 #define REST_STEADY   19u /* otherwise: a twentieth */
@@ -78,8 +79,10 @@ static struct {
 static struct {
     bool planned;
     uint64_t poll, poll_wait, last_new_stack;
-    uint64_t look, tick, sync, credentials;
-    bool waits; /* nothing is done before `credentials` */
+    uint64_t description, look, tick, sync, credentials;
+    uint64_t served; /* when the control socket last was */
+    bool waits;      /* nothing is done before `credentials` */
+    bool one_core;   /* all that the thread may run on: what it takes, the program may lack */
     uint64_t random;
 } due;
 
@@ -114,13 +117,21 @@ static uint64_t jitter(uint64_t span)
 /* ---- the loop -----------------------------------------------------------------------------------
  */
 
+/* New stacks come: what is not answered yet costs detail all the while. */
+static bool in_burst(uint64_t now)
+{
+    return now - due.last_new_stack < BURST;
+}
+
 static void plan_poll(uint64_t now, unsigned new_stacks)
 {
     if (new_stacks)
         due.last_new_stack = now;
-    if (now - due.last_new_stack < POLL_BURST)
-        due.poll_wait = POLL_SHORTEST;
-    else if (now - due.last_new_stack < POLL_EAGER)
+    if (new_stacks)
+        due.poll_wait = due.one_core ? POLL_BURST : POLL_NEXT;
+    else if (in_burst(now))
+        due.poll_wait = due.poll_wait < POLL_BURST / 2 ? 2 * due.poll_wait : POLL_BURST;
+    else if (now - due.last_new_stack < EAGER)
         due.poll_wait = POLL_SHORT;
     else if (due.poll_wait < POLL_LONGEST)
         due.poll_wait *= 2;
@@ -186,15 +197,27 @@ static void say_if_memory_is_short(void)
            (double)ht_heap_mapped() / HT_MB);
 }
 
+/* Finds out about new frames. In a burst that has time until the next look: the program does not
+ * wait for it, as it does for rules. */
+static void describe(void)
+{
+    uint64_t began = ht_thread_cpu_ns();
+    ht_aggregate_describe();
+    due.description = at_the_earliest(0, began, REST_STEADY);
+}
+
 /* One turn of work; the gate is held. */
 static void work(uint64_t now)
 {
     uint64_t began = ht_thread_cpu_ns();
-    unsigned new_stacks = ht_aggregate_discover();
+    unsigned new_stacks = ht_aggregate_answer();
     ht_modules_settle(now);
     plan_poll(now, new_stacks);
-    due.poll = at_the_earliest(due.poll, began, new_stacks ? REST_LEARNING : REST_STEADY);
-    if (counting && (now >= due.tick || now >= due.look))
+    due.poll = at_the_earliest(due.poll, began, in_burst(now) ? REST_LEARNING : REST_STEADY);
+    bool looks = counting && (now >= due.tick || now >= due.look);
+    if (now >= due.description && (looks || !in_burst(now)))
+        describe();
+    if (looks)
         look(now);
     say_if_memory_is_short();
 }
@@ -255,7 +278,10 @@ static void take_turn(void)
         return;
     if (now >= next_work())
         work(now);
-    ht_control_serve(now);
+    if (now - due.served >= POLL_SHORT || now >= ht_control_due()) { /* takes system calls */
+        due.served = now;
+        ht_control_serve(now);
+    }
     carry_out_jobs();
 }
 
@@ -275,6 +301,8 @@ static void open_file(void)
 /* At the beginning of each thread, which may have the credentials of whoever started it. */
 static void begin_plan(uint64_t now)
 {
+    cpu_set_t cores;
+    due.one_core = sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) == 1;
     due.credentials = now;
     due.waits = false;
     if (due.planned)
@@ -282,6 +310,7 @@ static void begin_plan(uint64_t now)
     due.planned = true;
     due.random = now | 1;
     due.poll = due.look = due.last_new_stack = now;
+    due.poll_wait = POLL_BURST;
     due.tick = now + ht_settings.value[HT_OPT_INTERVAL];
     due.sync = now + ht_settings.value[HT_OPT_SYNC];
 }

@@ -25,6 +25,7 @@
 #include "snapshot_file.h"
 #include "thresholds.h"
 #include "top_sites.h"
+#include "unwind.h"
 
 #define BUFFER_FIRST   ((size_t)64 << 10)
 #define BUFFER_AHEAD   (BUFFER_FIRST / 2) /* records that go ahead */
@@ -301,20 +302,36 @@ static unsigned char *written_bit(uint32_t stack, unsigned char *mask)
     return stacks_written[s] ? &stacks_written[s][stack / 8] : NULL;
 }
 
+/* How the stack ends; writes its frames, innermost first, and how many there are. The modules that
+ * they lie in go to the file. */
+static uint32_t gather_frames(uint32_t stack, struct htl_frame frames[HT_MAX_DEPTH],
+                              uint32_t *count)
+{
+    uint32_t node = stack;
+    for (*count = 0; node >= HT_STACK_ROOTS && *count < HT_MAX_DEPTH; node = ht_stack_outer(node)) {
+        uint32_t id = ht_stack_frame(node);
+        uint64_t info = ht_intern_slot(&ht_frames, id)[2];
+        struct ht_module *module =
+            HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL;
+        put_module(module);
+        frames[(*count)++] = (struct htl_frame){
+            .module = module ? module->id : HTL_NO_MODULE,
+            .offset = ht_frame_pc(id) - (module ? module->unwind.load_bias : 0),
+        };
+    }
+    return ht_stack_root(node);
+}
+
 static void put_stack(uint32_t stack)
 {
-    uint32_t root = ht_stack_root(stack), count = 0;
+    static struct htl_frame frames[HT_MAX_DEPTH]; /* much for a thread's stack */
     unsigned char mask = 0;
     unsigned char *bits = stack < HT_STACK_ROOTS ? &roots_written : written_bit(stack, &mask);
     if (stack < HT_STACK_ROOTS)
         mask = (unsigned char)(1u << stack);
     if (bits && *bits & mask)
         return;
-    for (uint32_t node = stack; node >= HT_STACK_ROOTS; node = ht_stack_outer(node)) {
-        uint64_t info = ht_intern_slot(&ht_frames, ht_stack_frame(node))[2];
-        put_module(HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL);
-        count++;
-    }
+    uint32_t count, root = gather_frames(stack, frames, &count);
     struct htl_stack record = {
         .id = stack,
         .flags = root == HT_STACK_CUT     ? HTL_STACK_CUT
@@ -325,17 +342,7 @@ static void put_stack(uint32_t stack)
     };
     size_t start = begin_record(HTL_STACK);
     put(&record, sizeof record);
-    for (uint32_t node = stack; node >= HT_STACK_ROOTS; node = ht_stack_outer(node)) {
-        uint32_t id = ht_stack_frame(node);
-        uint64_t info = ht_intern_slot(&ht_frames, id)[2];
-        struct ht_module *module =
-            HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL;
-        struct htl_frame frame = {
-            .module = module ? module->id : HTL_NO_MODULE,
-            .offset = ht_frame_pc(id) - (module ? module->unwind.load_bias : 0),
-        };
-        put(&frame, sizeof frame);
-    }
+    put(frames, count * sizeof *frames);
     end_record(start);
     if (bits)
         *bits |= mask;
@@ -542,6 +549,8 @@ static void put_site_figures(uint32_t site)
     view->written = view->now;
 }
 
+#define SITES_BETWEEN_ANSWERS 64u /* as many new stacks may be long to write */
+
 /* A TICK, or a SNAPSHOT if `all`, with the dictionary entries that it needs before it. */
 static void put_tick(bool all, uint32_t flags)
 {
@@ -573,8 +582,11 @@ static void put_tick(bool all, uint32_t flags)
     tick.site_count = chosen_count;
     for (uint32_t i = 0; i < tick.tag_count; i++)
         put_tag(tags[i]);
-    for (uint32_t i = 0; i < chosen_count; i++)
+    for (uint32_t i = 0; i < chosen_count; i++) {
         put_site(chosen[i].site);
+        if (i % SITES_BETWEEN_ANSWERS == 0)
+            ht_unwind_answer();
+    }
     size_t start = begin_record(all ? HTL_SNAPSHOT : HTL_TICK);
     put(&tick, sizeof tick);
     for (uint32_t i = 0; i < tick.tag_count; i++)

@@ -181,10 +181,16 @@ static void put_in_batch(uint32_t frame, const struct ht_module *module)
     };
 }
 
+/* Frames in each segment of the table: when it was last gone through, all of them then described;
+ * and now. */
+static uint32_t described[HT_INTERN_SEGMENTS], in_table[HT_INTERN_SEGMENTS];
+
 static void each_new_frame(void (*visit)(uint32_t frame, uint64_t *info))
 {
     for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
+        if (in_table[s] == described[s])
+            continue;
         for (uint32_t i = 0; i < segment->size; i++) {
             uint64_t *slot = segment->slots + (size_t)i * ht_frames.stride;
             uint64_t key = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
@@ -241,11 +247,9 @@ static void describe_if_wanted(uint32_t frame, uint64_t *info)
 
 void ht_rules_describe_frames(void)
 {
-    static uint32_t described; /* frames in the table when last looked at */
-    uint32_t used = 0;
-    for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++)
-        used += ht_frames.segments[s].used;
-    if (used == described)
+    for (unsigned s = 0; s < HT_INTERN_SEGMENTS; s++)
+        in_table[s] = ht_frames.segments[s].used;
+    if (!memcmp(in_table, described, sizeof described))
         return;
     if (!batch && names_needed && !(batch = ht_heap_alloc(sizeof *batch, 16)))
         return;
@@ -265,7 +269,7 @@ void ht_rules_describe_frames(void)
         finish_batch();
     }
     if (!too_early)
-        described = used;
+        memcpy(described, in_table, sizeof described);
 }
 
 /* ---- stacks -------------------------------------------------------------------------------------
@@ -277,11 +281,35 @@ static uint64_t info_of(uint32_t stack)
     return __atomic_load_n(slot + 2, __ATOMIC_ACQUIRE);
 }
 
+/* Stacks all of whose frames are known to be described: a bit for each node of the tree. Stacks
+ * share their outer nodes, so that each is looked at once. */
+static unsigned char *stacks_described[HT_INTERN_SEGMENTS];
+
+/* The bit of a node: `*mask` of a byte; NULL without memory. */
+static unsigned char *described_bit(uint32_t stack, unsigned char *mask)
+{
+    unsigned s = (unsigned)(ht_intern_segment(&ht_stacks, stack) - ht_stacks.segments);
+    uint32_t index = stack - ht_stacks.segments[s].base;
+    *mask = (unsigned char)(1u << index % 8);
+    if (!stacks_described[s])
+        stacks_described[s] = ht_heap_alloc(ht_stacks.segments[s].size / 8, 16);
+    return stacks_described[s] ? &stacks_described[s][index / 8] : NULL;
+}
+
 bool ht_rules_described(uint32_t stack)
 {
-    for (; stack >= HT_STACK_ROOTS; stack = ht_stack_outer(stack))
-        if (!(info_of(stack) & HT_INFO_FINAL))
+    unsigned char mask, *bit;
+    uint32_t node = stack, known;
+    for (; node >= HT_STACK_ROOTS; node = ht_stack_outer(node)) {
+        if ((bit = described_bit(node, &mask)) && *bit & mask)
+            break;
+        if (!(info_of(node) & HT_INFO_FINAL))
             return false;
+    }
+    known = node;
+    for (node = stack; node != known; node = ht_stack_outer(node))
+        if ((bit = described_bit(node, &mask)))
+            *bit |= mask;
     return true;
 }
 

@@ -33,14 +33,20 @@ static bool read_copy(void *context, uintptr_t address, uintptr_t *word)
 }
 
 /* Frames that no stack has led to yet are made no longer once the table is that full: it is there
- * for those that are needed. */
-#define MAX_EXPECTED_FRAMES 3072u
+ * for those that are needed. Larger segments are laid for those alone (at half of the last one);
+ * only the first is small enough to be filled by what may never come. */
+static bool may_expect(void)
+{
+    unsigned last = ht_intern_segments(&ht_frames) - 1; /* there are frames: it is laid */
+    const struct ht_intern_segment *segment = &ht_frames.segments[last];
+    return segment->used < segment->size / 8 * (last == 0 ? 6 : 3);
+}
 
 /* A rule that nobody has asked for yet: the function it is of has been come upon, and its other
  * calls will be. Whoever does is spared to ask. The modules are held. */
 static void expect(uint64_t pc, const struct unwind_rule *rule)
 {
-    if (ht_frames.segments[0].used >= MAX_EXPECTED_FRAMES)
+    if (!may_expect())
         return;
     uint32_t frame = ht_frame_intern((uintptr_t)pc);
     if (frame == HT_INTERN_FULL)
@@ -66,7 +72,8 @@ static uint64_t rule_of(uint32_t frame)
         module = ht_module_of(pc);
     }
     struct unwind_rule rule;
-    int error = unwind_rule_find_around(module ? &module->unwind : NULL, pc, &rule, expect);
+    int error = unwind_rule_find_around(module ? &module->unwind : NULL, pc, &rule,
+                                        may_expect() ? expect : NULL);
     uint64_t packed = unwind_rule_pack(&rule);
     /* A file that cannot be read now may be readable later: asked again, a bounded number of times.
      */
@@ -123,60 +130,100 @@ static uint32_t resolve(struct ht_capture *capture)
     return ht_site_intern(ht_stack_intern(root, frames, count), capture->tag);
 }
 
+/* Some slots may be without a provisional id. */
+static bool unstocked;
+
 static bool is_ready(const struct ht_capture *capture)
 {
     return __atomic_load_n(&capture->state, __ATOMIC_ACQUIRE) == HT_CAPTURE_READY;
 }
 
-/* Finds the rules that were asked for, before any stack is gone through: with them the program's
- * threads find their own way. How many captures are ready. */
-static unsigned answer_first(void)
+/* Captures whose rule is found, and whose stack has not been gone through: a bit for each slot. */
+static uint64_t answered[HT_CAPTURE_WORDS];
+
+/* Finds the rule that a capture asks for, before any stack is gone through: with it the program's
+ * threads find their own way. */
+static void answer(const struct ht_capture *capture)
 {
-    unsigned ready = 0;
-    for (unsigned i = 0; i < ht_capture_count; i++) {
-        const struct ht_capture *capture = ht_captures[i];
-        if (!is_ready(capture))
-            continue;
-        if (ready++ == 0)
-            ht_modules_refresh(false);
-        ht_modules_hold();
-        if (!is_void(capture))
-            rule_of(capture->frames[capture->frame_count - 1]);
-        ht_modules_release();
+    ht_modules_hold();
+    if (!is_void(capture))
+        rule_of(capture->frames[capture->frame_count - 1]);
+    ht_modules_release();
+}
+
+/* Answers all captures that are new. Whether there are any now that are answered. */
+static bool answer_new(void)
+{
+    bool any = false, refreshed = false;
+    for (unsigned word = 0; word < HT_CAPTURE_WORDS; word++) {
+        uint64_t fresh =
+            __atomic_load_n(&ht_captures_taken[word], __ATOMIC_RELAXED) & ~answered[word];
+        for (; fresh; fresh &= fresh - 1) {
+            const struct ht_capture *capture =
+                ht_captures[64 * word + (unsigned)__builtin_ctzll(fresh)];
+            if (!is_ready(capture))
+                continue;
+            if (!refreshed)
+                ht_modules_refresh(false);
+            refreshed = true;
+            answer(capture);
+            answered[word] |= fresh & -fresh;
+        }
+        any |= answered[word] != 0;
     }
-    return ready;
+    return any;
+}
+
+void ht_unwind_answer(void)
+{
+    answer_new();
+}
+
+/* Captures that are gone through in one turn, so that it comes to an end while new ones come. */
+#define MAX_DRAINED HT_CAPTURE_SLOTS
+
+static void drain_one(unsigned i, ht_unwind_done *done, uint32_t (*take)(void))
+{
+    struct ht_capture *capture = ht_captures[i];
+    ht_modules_hold();
+    uint32_t site = resolve(capture);
+    ht_modules_release();
+    done(capture->provisional, site);
+    capture->provisional = take();
+    unstocked |= !capture->provisional;
+    answered[i / 64] &= ~(UINT64_C(1) << i % 64);
+    ht_capture_give_back(i);
 }
 
 unsigned ht_unwind_drain(ht_unwind_done *done, uint32_t (*take)(void))
 {
-    if (!answer_first())
-        return 0;
     unsigned drained = 0;
-    for (unsigned i = 0; i < ht_capture_count; i++) {
-        struct ht_capture *capture = ht_captures[i];
-        if (!is_ready(capture))
-            continue;
-        drained++;
-        ht_modules_hold();
-        uint32_t site = resolve(capture);
-        ht_modules_release();
-        done(capture->provisional, site);
-        capture->provisional = take();
-        __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+    for (; drained < MAX_DRAINED && answer_new(); drained++) {
+        unsigned word = 0;
+        while (!answered[word])
+            word++;
+        drain_one(64 * word + (unsigned)__builtin_ctzll(answered[word]), done, take);
     }
     return drained;
 }
 
 void ht_unwind_stock(uint32_t (*take)(void))
 {
+    static uint32_t stocked; /* slots that there were at the last time */
+    if (!unstocked && stocked == ht_capture_count)
+        return;
+    unstocked = false;
+    stocked = ht_capture_count;
     for (unsigned i = 0; i < ht_capture_count; i++) {
         struct ht_capture *capture = ht_captures[i];
         uint32_t free = HT_CAPTURE_FREE;
-        if (capture->provisional ||
-            !__atomic_compare_exchange_n(&capture->state, &free, HT_CAPTURE_FILLING, false,
-                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        if (capture->provisional)
             continue;
-        capture->provisional = take();
-        __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+        if (__atomic_compare_exchange_n(&capture->state, &free, HT_CAPTURE_FILLING, false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+            capture->provisional = take();
+            __atomic_store_n(&capture->state, HT_CAPTURE_FREE, __ATOMIC_RELEASE);
+        }
+        unstocked |= !capture->provisional;
     }
 }

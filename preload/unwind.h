@@ -15,6 +15,10 @@ typedef void ht_unwind_done(uint32_t provisional, uint32_t site);
  * immediate call site. Monitor thread. */
 bool ht_unwind_begin(void);
 
+/* Finds the rules that captures ask for, and leaves the rest for later: for whoever has much to do
+ * at a time. Costs next to nothing where there are none. */
+void ht_unwind_answer(void);
+
 /* Works off all captures that are ready: how many. Each slot gets its next provisional id from
  * `take`, which returns 0 for none. Monitor thread, or who stands in for it. */
 unsigned ht_unwind_drain(ht_unwind_done *done, uint32_t (*take)(void));

@@ -229,7 +229,7 @@ START_TEST(what_comes_to_no_tag_counts)
     ht_aggregate_discover();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     struct htl_figures before = ht_sums.total;
-    struct ht_capture *capture = ht_captures[0];
+    struct ht_capture *capture = ht_capture_claim(1);
     ck_assert_uint_ne(capture->provisional, 0);
     ht_count_shared(capture->provisional, HT_ALLOCATED_BYTES, 864);
     capture->frames[0] = ht_frame_intern(0x700000);
