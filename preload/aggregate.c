@@ -190,7 +190,7 @@ static void take_scope(struct ht_site_view *view, uint32_t scope, uint32_t stack
 static bool use_stack_site(uint32_t site)
 {
     uint32_t stack = ht_site_stack(site);
-    uint32_t first = ht_intern(&ht_sites, ht_intern_key(&ht_sites, site), false);
+    uint32_t first = ht_intern_first(&ht_sites, ht_intern_key(&ht_sites, site));
     if (!ht_rules_described(stack) || (first < site && !use_stack_site(first)))
         return false;
     struct ht_site_view *view = use_site(site);

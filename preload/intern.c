@@ -37,3 +37,13 @@ bool ht_intern_grow(struct ht_intern *table)
 {
     return ht_intern_wants_room(table) && lay(table, ht_intern_segments(table));
 }
+
+uint32_t ht_intern_first(const struct ht_intern *table, uint64_t key)
+{
+    uint32_t home = ht_intern_home(key);
+    unsigned laid = ht_intern_segments(table), probe;
+    for (unsigned s = 0; s < laid; s++)
+        if (ht_intern_search(table, s, key, home, &probe))
+            return ht_intern_id(&table->segments[s], home + probe);
+    return HT_INTERN_FULL;
+}

@@ -12,7 +12,8 @@
  * it, it gets HT_INTERN_FULL and makes do with less detail.
  *
  * Twice: of two threads that insert the same key while a new segment is being published, one may
- * not see the segment that the other uses, and the key gets two ids. Everything behind ids adds up
+ * not see the segment that the other uses, and the key gets two ids. From then on the later one is
+ * found. Everything behind ids adds up
  * by key at the end, so this costs a slot and nothing else.
  *
  *   segment 0: base 4, size 8, keys [0, a, 0, 0, b, 0, 0, 0]   a has id 5, b has id 8
@@ -63,40 +64,87 @@ static inline uint64_t ht_intern_key(struct ht_intern *table, uint32_t id)
     return __atomic_load_n(ht_intern_slot(table, id), __ATOMIC_RELAXED);
 }
 
+/* Where a key would like to stand; the segments take as many bits of it as they need. */
+static inline uint32_t ht_intern_home(uint64_t key)
+{
+    return (uint32_t)((key ^ key >> 40) * UINT64_C(0x9E3779B97F4A7C15) >>
+                      32); /* the top bits too */
+}
+
+/* Looks for a key in a segment: whether it is there, `*probe` places from its home. Where it is
+ * not, that is the first empty place, or HT_INTERN_PROBES. */
+static inline bool ht_intern_search(const struct ht_intern *table, unsigned s, uint64_t key,
+                                    uint32_t home, unsigned *probe)
+{
+    const uint64_t *slots = table->segments[s].slots;
+    uint32_t mask = table->segments[s].size - 1;
+    for (*probe = 0; *probe < HT_INTERN_PROBES; ++*probe) {
+        uint64_t found = __atomic_load_n(slots + (size_t)((home + *probe) & mask) * table->stride,
+                                         __ATOMIC_RELAXED);
+        if (found == key)
+            return true;
+        if (found == 0)
+            return false;
+    }
+    return false;
+}
+
+static inline uint32_t ht_intern_id(const struct ht_intern_segment *segment, uint32_t place)
+{
+    return segment->base + (place & (segment->size - 1));
+}
+
+/* Inserts a key that was not found, from the first place on that was empty. */
+static inline uint32_t ht_intern_insert(struct ht_intern *table, struct ht_intern_segment *segment,
+                                        uint64_t key, uint32_t place, unsigned probes)
+{
+    for (; probes > 0; probes--, place++) {
+        uint64_t *slot = segment->slots + (size_t)(place & (segment->size - 1)) * table->stride;
+        uint64_t found = 0;
+        bool mine = __atomic_compare_exchange_n(slot, &found, key, false, __ATOMIC_ACQ_REL,
+                                                __ATOMIC_ACQUIRE);
+        if (mine)
+            segment->used++;
+        if (mine || found == key)
+            return ht_intern_id(segment, place);
+    }
+    if (!segment->crowded)
+        segment->crowded = true;
+    return HT_INTERN_FULL;
+}
+
 /*
  * The id of `key` (not 0), which is inserted where it is new and `insert` says so; or
  * HT_INTERN_FULL. Any thread, signal handlers too; no lock, no system call.
+ *
+ * The last segment is searched first: it has room for more keys than all others, and every new one
+ * is in it. What the others will be asked for is fetched meanwhile.
  */
 static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool insert)
 {
-    uint64_t hash = (key ^ key >> 40) * UINT64_C(0x9E3779B97F4A7C15); /* the top bits count too */
-    for (unsigned s = 0; s < HT_INTERN_SEGMENTS; s++) {
-        struct ht_intern_segment *segment = &table->segments[s];
-        uint64_t *slots = __atomic_load_n(&segment->slots, __ATOMIC_ACQUIRE);
-        if (!slots)
-            break;
-        bool last = insert && (s + 1 == HT_INTERN_SEGMENTS ||
-                               !__atomic_load_n(&segment[1].slots, __ATOMIC_RELAXED));
-        uint32_t mask = segment->size - 1, index = (uint32_t)(hash >> 32) & mask;
-        for (unsigned probe = 0; probe < HT_INTERN_PROBES; probe++, index = (index + 1) & mask) {
-            uint64_t *slot = slots + (size_t)index * table->stride;
-            uint64_t found = __atomic_load_n(slot, __ATOMIC_RELAXED);
-            if (found == 0 && last &&
-                __atomic_compare_exchange_n(slot, &found, key, false, __ATOMIC_ACQ_REL,
-                                            __ATOMIC_ACQUIRE)) {
-                segment->used++;
-                return segment->base + index;
-            }
-            if (found == key)
-                return segment->base + index;
-            if (found == 0)
-                break;
-        }
-        if (last && !segment->crowded)
-            segment->crowded = true;
-    }
-    return HT_INTERN_FULL;
+    uint32_t home = ht_intern_home(key);
+    unsigned laid = 0, free, probe;
+    for (; laid < HT_INTERN_SEGMENTS &&
+           __atomic_load_n(&table->segments[laid].slots, __ATOMIC_ACQUIRE);
+         laid++)
+        if (laid > 0)
+            __builtin_prefetch(table->segments[laid - 1].slots +
+                               (size_t)(home & (table->segments[laid - 1].size - 1)) *
+                                   table->stride);
+    if (laid == 0)
+        return HT_INTERN_FULL;
+    struct ht_intern_segment *last = &table->segments[laid - 1];
+    if (ht_intern_search(table, laid - 1, key, home, &free))
+        return ht_intern_id(last, home + free);
+    for (unsigned s = laid - 1; s-- > 0;)
+        if (ht_intern_search(table, s, key, home, &probe))
+            return ht_intern_id(&table->segments[s], home + probe);
+    return insert ? ht_intern_insert(table, last, key, home + free, HT_INTERN_PROBES - free)
+                  : HT_INTERN_FULL;
 }
+
+/* The earliest of the ids of a key, which the table has: the same for ever, and the least. */
+uint32_t ht_intern_first(const struct ht_intern *table, uint64_t key);
 
 /* Lays segment 0. False without memory. */
 bool ht_intern_begin(struct ht_intern *table);

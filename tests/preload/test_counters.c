@@ -221,6 +221,32 @@ START_TEST(sites_wait_for_memory)
 END_TEST
 #endif
 
+/* A key that got two ids: both are one site, the earlier, whichever was counted or seen first. */
+START_TEST(two_ids_are_one_site)
+{
+    support_begin();
+    ck_assert(ht_aggregate_begin());
+    uint32_t early = ht_site_fallback(0x710000, 0);
+    uint64_t key = ht_intern_key(&ht_sites, early);
+    for (uintptr_t pc = 0x800000; !ht_intern_wants_room(&ht_sites); pc += 16)
+        ht_site_fallback(pc, 0);
+    ht_site_grow();
+    uint32_t late = ht_intern_insert(&ht_sites, &ht_sites.segments[1], key, ht_intern_home(key),
+                                     HT_INTERN_PROBES);
+    ck_assert_uint_gt(late, early);
+    ht_count_shared(late, HT_ALLOCATED_BYTES, 100);
+    ht_aggregate_discover();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_uint_eq(ht_site_view(early)->canonical, early);
+    ck_assert_uint_eq(ht_site_view(late)->canonical, early);
+    ck_assert_uint_eq(ht_site_view(early)->now.allocated_bytes, 100);
+    ht_count_shared(early, HT_ALLOCATED_BYTES, 20);
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_uint_eq(ht_site_view(early)->now.allocated_bytes, 120);
+    ck_assert_uint_eq(ht_site_view(late)->now.allocated_bytes, 0);
+}
+END_TEST
+
 /* Where the tables are full, not even a tag is left of a stack: its block counts all the same. */
 START_TEST(what_comes_to_no_tag_counts)
 {
@@ -361,5 +387,5 @@ SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
 #if !HT_THREAD_SANITIZER
              states_are_recycled, sites_wait_for_memory,
 #endif
-             what_comes_to_no_tag_counts, refused_blocks_let_no_figure_fall,
+             two_ids_are_one_site, what_comes_to_no_tag_counts, refused_blocks_let_no_figure_fall,
              eviction_cut_short_by_a_fork)

@@ -124,6 +124,25 @@ START_TEST(a_crowded_place_makes_it_grow)
 }
 END_TEST
 
+/* Two threads, one of which did not see the second segment yet: from then on there is one answer to
+ * whoever asks for the key, and one to whoever asks for the id that stands for both. */
+START_TEST(a_key_with_two_ids)
+{
+    ck_assert(ht_intern_begin(&tiny));
+    for (uint64_t key = 1; key <= 5; key++)
+        ht_intern(&tiny, key, true);
+    uint32_t early = ht_intern(&tiny, 3, false);
+    ck_assert(ht_intern_grow(&tiny));
+    ck_assert_uint_eq(ht_intern(&tiny, 3, true), early); /* what is there stays where it is */
+    ck_assert_uint_eq(ht_intern_first(&tiny, 3), early);
+    uint32_t late = ht_intern_insert(&tiny, &tiny.segments[1], 3, ht_intern_home(3), 16);
+    ck_assert_uint_ge(late, tiny.segments[1].base);
+    ck_assert_uint_eq(ht_intern(&tiny, 3, true), late);
+    ck_assert_uint_eq(ht_intern_first(&tiny, 3), early);
+    ck_assert_uint_eq(ht_intern_first(&tiny, 77), HT_INTERN_FULL);
+}
+END_TEST
+
 START_TEST(threads_insert_while_it_grows)
 {
     pthread_t threads[THREADS];
@@ -158,4 +177,4 @@ START_TEST(threads_insert_while_it_grows)
 END_TEST
 
 SUPPORT_MAIN("intern", same_key_same_id, full_says_so, grows_only_when_it_must,
-             a_crowded_place_makes_it_grow, threads_insert_while_it_grows)
+             a_crowded_place_makes_it_grow, a_key_with_two_ids, threads_insert_while_it_grows)
