@@ -30,11 +30,11 @@ __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
 struct ht_thread *ht_threads;
 
 /* The first threads of a process are its main loops: they get room for many stacks. The others
- * stay, with everything, within one 48 KB block. */
+ * stay, with everything, within one 56 KB block. */
 #define ROOMY_THREADS     4
 #define ROOMY_MEMO_WORDS  (15u << 10)
 #define MODEST_MEMO_WORDS 2160u
-_Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 48 << 10, "one block");
+_Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 56 << 10, "one block");
 
 bool ht_main_thread_ended;
 uint64_t ht_last_blocked;
@@ -48,7 +48,7 @@ static _Atomic unsigned threads_made;
 void ht_thread_mend(struct ht_thread *thread)
 {
     memset(thread->memo_index, 0, sizeof thread->memo_index);
-    thread->last_count = 0;
+    thread->walk_log.kept = 0;
     ht_cells_mend(thread);
     ht_capture_abandon(thread->tid, thread->asking);
     thread->asking = 0;
@@ -146,6 +146,7 @@ static void take_stack(struct ht_thread *thread)
     bool same = thread->thread_pointer == pointer;
     thread->thread_pointer = pointer;
     thread->stack_low = thread->stack_high = thread->stack_root = 0;
+    thread->walk_log.kept = 0;
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
         memset(thread->memo_index, 0, sizeof thread->memo_index);
@@ -207,7 +208,7 @@ bool ht_thread_after_fork(void)
         others = true;
         torn |= ht_cells_mend(thread);
         ht_cells_evict_all(thread);
-        thread->last_count = 0; /* it may have been in the middle of writing these */
+        thread->walk_log.kept = 0; /* it may have been in the middle of writing it */
         memset(thread->memo_index, 0, sizeof thread->memo_index);
         thread->taken = 0;
     }

@@ -28,6 +28,7 @@
 #include <sys/types.h>
 
 #include "arch.h"
+#include "walk_log.h"
 
 enum ht_busy {
     HT_UNBORN = 1,
@@ -51,9 +52,6 @@ enum ht_figure {
     HT_ALLOCATED_BLOCKS,
     HT_FIGURES,
 };
-
-#define HT_MAX_DEPTH     128 /* frames of a stack; beyond it is cut */
-#define HT_SCRATCH_WORDS (2 * HT_MAX_DEPTH)
 
 #define HT_CELLS   512u /* a power of two */
 #define HT_NO_SITE UINT32_MAX
@@ -97,15 +95,7 @@ struct ht_thread {
     struct ht_moving moving;  /* see counters.c */
     uint32_t asking;          /* the frame whose rule is being asked for, or 0 */
 
-    /* Scratch space of a walk: threads may have very small stacks. */
-    uint32_t scratch_frames[HT_MAX_DEPTH];
-    uint64_t scratch_values[HT_SCRATCH_WORDS + 8];
-    uint32_t scratch_distances[HT_SCRATCH_WORDS + 8];
-
-    /* The last stack that was interned, from the outside in: its frames, and the node of each. What
-     * the next one shares with it need not be looked up. */
-    uint32_t last_root, last_count;
-    uint32_t last_frames[HT_MAX_DEPTH], last_stacks[HT_MAX_DEPTH];
+    struct ht_walk_log walk_log; /* the last walk, and room for the next: see walk_log.h */
 
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
     struct ht_cell cells[HT_CELLS];
@@ -125,6 +115,12 @@ static inline uint64_t ht_memo_tag_key(uint32_t tag)
 static inline bool ht_thread_has_scope(const struct ht_thread *thread)
 {
     return !thread->busy || ht_is_counting(thread->busy);
+}
+
+/* Whether `sp` lies in the thread's own stack, as far as that is known. */
+static inline bool ht_is_own_stack(const struct ht_thread *thread, uintptr_t sp)
+{
+    return sp < thread->stack_high && sp >= thread->stack_low;
 }
 
 /* Opens or closes a scope. */

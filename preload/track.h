@@ -14,6 +14,7 @@
 #define HEAPTALLY_TRACK_H
 
 #include "block_seal.h"
+#include "capture_ring.h"
 #include "stack_cache.h"
 
 /* Not 0: the short way with glibc's allocator is closed, for one of these reasons. With the third

@@ -6,6 +6,7 @@
 #include "module_map.h"
 #include "raw_io.h"
 #include "stack_cache.h"
+#include "walk_step.h"
 
 /* Rules that were asked for again, over the whole run. */
 #define MAX_RETRIES 1000u

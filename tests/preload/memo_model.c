@@ -1,4 +1,5 @@
 /* See memo_model.h. */
+#include "../../preload/walk_step.h"
 #include "memo_model.h"
 
 #include <check.h>

@@ -307,12 +307,12 @@ static void *begin_and_end(void *argument)
     ht_self->tag = 5;
     ck_assert_uint_eq(ht_self->sequence % 2, 0);
     ck_assert_uint_eq(ht_self->memo_index[7], 0);
-    ck_assert_uint_eq(ht_self->last_count, 0);
+    ck_assert_uint_eq(ht_self->walk_log.kept, 0);
     count(ht_self, sites[2], HT_ALLOCATED_BYTES, 8);
     if (cancelled_while_counting) {
         ht_self->sequence++;
         ht_self->memo_index[7] = 4096;
-        ht_self->last_count = 3;
+        ht_self->walk_log.kept = 3;
         ht_self->busy = HT_COUNTING;
     }
     return NULL;

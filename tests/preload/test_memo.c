@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../preload/stack_bounds.h"
+#include "../../preload/walk_step.h"
 #include "memo_model.h"
 #include "support.h"
 
