@@ -24,6 +24,14 @@ unsigned ht_intern_segments(const struct ht_intern *table)
     return s;
 }
 
+uint32_t ht_intern_used(const struct ht_intern *table)
+{
+    uint32_t used = 0;
+    for (unsigned s = 0; s < HT_INTERN_SEGMENTS; s++)
+        used += table->segments[s].used;
+    return used;
+}
+
 bool ht_intern_wants_room(const struct ht_intern *table)
 {
     unsigned laid = ht_intern_segments(table);

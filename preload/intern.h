@@ -155,6 +155,9 @@ bool ht_intern_wants_room(const struct ht_intern *table);
 /* Lays the next segment where it is wanted; true if one was laid. Monitor only. */
 bool ht_intern_grow(struct ht_intern *table);
 
+/* How many keys there are. */
+uint32_t ht_intern_used(const struct ht_intern *table);
+
 /* How many segments are laid. */
 unsigned ht_intern_segments(const struct ht_intern *table);
 

@@ -51,4 +51,5 @@ void ht_site_grow(void)
     if (ht_intern_wants_room(&ht_sites) &&
         ht_totals_lay(HT_RANGE_SITES + ht_intern_segments(&ht_sites)))
         ht_intern_grow(&ht_sites);
+    ht_memo_rooms_grow(ht_intern_used(&ht_sites));
 }

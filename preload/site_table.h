@@ -54,7 +54,8 @@ uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag);
 /* Lays the first segments of frames, stacks, sites and their totals. False without memory. */
 bool ht_site_begin(void);
 
-/* Lays further segments where the last ones fill up. Monitor only. */
+/* Lays further segments where the last ones fill up, and room for threads to remember the sites.
+ * Monitor only. */
 void ht_site_grow(void);
 
 #endif

@@ -14,14 +14,11 @@ static uint64_t mark_of(uint64_t generation)
     return HT_MEMO_MARK | bits << HT_MEMO_GENERATION_AT;
 }
 
-/* Place 0 is the start of the thread's state, which is no record. The owner may write at the same
- * time: then the one or the other entry stands, and both are good. */
 static void empty_all_indexes(void)
 {
     struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
     for (; thread; thread = thread->next)
-        for (unsigned i = 0; i < 1u << HT_MEMO_INDEX_BITS; i++)
-            __atomic_store_n(&thread->memo_index[i], 0, __ATOMIC_RELAXED);
+        ht_thread_forget_stacks(thread);
 }
 
 void ht_memo_next_generation(void)
@@ -33,44 +30,90 @@ void ht_memo_next_generation(void)
     __atomic_store_n(&ht_memo_mark, mark, __ATOMIC_SEQ_CST);
 }
 
-static bool word_equal(ht_entry entry, uint32_t distance, uint64_t value)
+/* ---- finding ------------------------------------------------------------------------------------
+ */
+
+/* Whether a word of the stack is `value`. If not, `hash` takes in which one it is and what it is.
+ */
+static bool is_word(ht_entry entry, uint32_t distance, uint64_t value, uint32_t *hash)
 {
-    return *(const uint64_t *)((const char *)entry + distance) == value;
+    uint64_t word = *(const uint64_t *)((const char *)entry + distance);
+    if (word == value)
+        return true;
+    *hash = (*hash + distance + (uint32_t)word) * 0x85EBCA6Bu;
+    return false;
 }
 
-static bool all_equal(ht_entry entry, const uint32_t *distances, const uint64_t *values,
-                      unsigned count)
+static bool are_words(ht_entry entry, const uint32_t *distances, const uint64_t *values,
+                      unsigned count, uint32_t *hash)
 {
     for (unsigned i = 0; i < count; i++)
-        if (!word_equal(entry, distances[i], values[i]))
+        if (!is_word(entry, distances[i], values[i], hash))
             return false;
     return true;
 }
 
 /* Nothing is known of what is mapped beyond the first word that differs. */
-static bool words_equal_in_order(ht_entry entry, const struct ht_memo_record *record)
+static bool is_of(const struct ht_memo_record *record, ht_entry entry, uint32_t *hash)
 {
     unsigned far = record->far_bytes / sizeof *record->far;
-    return word_equal(entry, HT_ENTRY_PC_DISTANCE, record->values[0]) &&
-           all_equal(entry, record->distances, record->values + 1, far ? 1 : HT_MEMO_NEAR) &&
-           all_equal(entry, record->far, ht_memo_far_values(record), far);
+    return is_word(entry, HT_ENTRY_PC_DISTANCE, record->values[0], hash) &&
+           are_words(entry, record->distances, record->values + 1, far ? 1 : HT_MEMO_NEAR, hash) &&
+           are_words(entry, record->far, ht_memo_far_values(record), far, hash);
+}
+
+/* Goes down the tree to the record of a stack. NULL where there is none; `slot` is where it would
+ * be looked for. */
+static const struct ht_memo_record *descend(struct ht_thread *thread, ht_entry entry, uint64_t key,
+                                            int32_t **slot)
+{
+    int32_t *tree = ht_memo_tree(thread->memo_room);
+    uint32_t hash = ht_memo_hash(entry, key), bits = thread->memo_room->tree_bits;
+    for (unsigned turn = 0; turn < HT_MEMO_TURNS; turn++) {
+        *slot = &tree[ht_memo_place(hash, bits)];
+        const struct ht_memo_record *record = ht_memo_record_at(thread, **slot);
+        if ((record->key & ~(HT_MEMO_CARE | HT_MEMO_LONG)) != key)
+            return NULL;
+        /* Where the stack has got known since, a new record will allow the quick way. */
+        if ((record->key & HT_MEMO_CARE) && ht_is_own_stack(thread, ht_entry_sp(entry)))
+            return NULL;
+        if (is_of(record, entry, &hash))
+            return record;
+    }
+    return NULL; /* the last one has to give way */
+}
+
+/* Has a slot of an index lead to a record, unless modules went away since `generation`. In this
+ * order for the processor, too: whoever empties the indexes raises the generation first. */
+static void lead_to(const struct ht_memo_record *record, int32_t *slot, struct ht_thread *thread,
+                    uint64_t generation)
+{
+    int32_t place = (int32_t)((const uint64_t *)(const void *)record - (uint64_t *)(void *)thread);
+    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == place)
+        return;
+    __atomic_store_n(slot, place, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ht_memo_generation, __ATOMIC_SEQ_CST) != generation)
+        __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
 }
 
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    uint64_t key = ht_memo_key(entry, ht_memo_tag_key(tag), ht_memo_mark);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* as in ht_memo_find */
-    const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
-    if ((record->key & ~(HT_MEMO_CARE | HT_MEMO_LONG)) != key)
+    uint64_t generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE);
+    uint64_t mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE); /* as in ht_memo_find */
+    uint64_t key = ht_memo_key(entry, ht_memo_tag_key(tag), mark);
+    int32_t *slot;
+    const struct ht_memo_record *record = descend(thread, entry, key, &slot);
+    if (!record)
         return HT_NO_SITE;
-    /* Where the stack has got known since, a new record will allow the quick way. */
-    if (record->key & HT_MEMO_CARE) {
-        if (ht_is_own_stack(thread, ht_entry_sp(entry)))
-            return HT_NO_SITE;
+    if (record->key & HT_MEMO_CARE)
         ht_thread_find_bounds(thread); /* then the next comes here no more */
-    }
-    return words_equal_in_order(entry, record) ? record->site : HT_NO_SITE;
+    else if (mark == mark_of(generation))
+        lead_to(record, ht_memo_slot(thread, entry, key), thread, generation);
+    return record->site;
 }
+
+/* ---- remembering --------------------------------------------------------------------------------
+ */
 
 /* Far below 2^31, so that two of them are no word with bit 63 set. */
 #define MAX_DISTANCE ((uintptr_t)1 << 30)
@@ -116,14 +159,27 @@ static unsigned gap_at(const void *at, unsigned groups)
     return groups ? (unsigned)(-end % VALUES) : 0;
 }
 
+/* Moves to the larger room, if there is one by now. */
+static void settle(struct ht_thread *thread)
+{
+    struct ht_memo_room *larger = __atomic_load_n(&thread->larger_room, __ATOMIC_ACQUIRE);
+    if (!larger || larger == thread->memo_room)
+        return;
+    __atomic_store_n(&thread->memo_room, larger, __ATOMIC_RELEASE);
+    thread->memo_next = 0;
+}
+
 /* Where the next record goes, of so many groups. No byte is left between records: an older record
  * whose key stood there would seem to be whole. */
 static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned groups)
 {
     size_t bytes = sizeof(struct ht_memo_record) + groups * (DISTANCES + VALUES);
-    if (thread->memo_words - thread->memo_next < (bytes + VALUES) / sizeof(uint64_t))
+    settle(thread);
+    if (thread->memo_room->words - thread->memo_next < (bytes + VALUES) / sizeof(uint64_t)) {
         thread->memo_next = 0;
-    void *room = thread->memo + thread->memo_next;
+        __atomic_store_n(&thread->memo_laps, thread->memo_laps + 1, __ATOMIC_RELAXED);
+    }
+    void *room = thread->memo_room->ring + thread->memo_next;
     thread->memo_next += (unsigned)((bytes + gap_at(room, groups)) / sizeof(uint64_t));
     return room;
 }
@@ -173,10 +229,8 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
     uint64_t key =
         ht_memo_key(finding->entry, ht_memo_tag_key(finding->tag), mark_of(finding->generation));
     record->key = key | (finding->known_stack ? 0 : HT_MEMO_CARE) | (groups ? HT_MEMO_LONG : 0);
-    uint32_t *slot = ht_memo_slot(thread, finding->entry, key);
-    /* In this order for the processor, too: whoever empties the index raises the generation first.
-     */
-    __atomic_store_n(slot, (uint32_t)((char *)record - (char *)thread), __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&ht_memo_generation, __ATOMIC_SEQ_CST) != finding->generation)
-        __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
+    int32_t *slot;
+    if (!descend(thread, finding->entry, key, &slot))
+        lead_to(record, slot, thread, finding->generation);
+    lead_to(record, ht_memo_slot(thread, finding->entry, key), thread, finding->generation);
 }

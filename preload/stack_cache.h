@@ -26,13 +26,19 @@
  * keeps the quick way from such records; another marks long ones.
  *
  * Records are written one after the other into a ring, at multiples of 32 bytes, and found through
- * an index by hash. An index entry may be out of date, but a record proves itself: bit 63 is set in
- * its key and in no other word, and as the ring is overwritten in order, a record whose key is
+ * two indexes by hash. An index entry may be out of date, but a record proves itself: bit 63 is set
+ * in its key and in no other word, and as the ring is overwritten in order, a record whose key is
  * whole is whole.
  *
+ * Many stacks may have one key: functions that everybody calls allocate at the same depth for
+ * different callers. All of them are in the *tree*: where the record that a place leads to is of
+ * another stack, the next place is told by the first word that differs and what stands there now.
+ * The *quick index* has one record for a key, that which was found or written last: it is what the
+ * short way of an allocation asks.
+ *
  * Whenever a module goes away, what was remembered before is void: a key holds the lowest bits of
- * how often that was, and before these come round to where they were, the index of every thread is
- * emptied. A record that was in the making meanwhile is withdrawn by the thread that made it.
+ * how often that was, and before these come round to where they were, the indexes of every thread
+ * are emptied. A record that was in the making meanwhile is withdrawn by the thread that made it.
  */
 #ifndef HEAPTALLY_STACK_CACHE_H
 #define HEAPTALLY_STACK_CACHE_H
@@ -48,7 +54,8 @@
 _Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
-#define HT_MEMO_NEAR  5 /* words of a short record, and the return address */
+#define HT_MEMO_TURNS 8u /* places that are tried on the way down the tree */
+#define HT_MEMO_NEAR  5  /* words of a short record, and the return address */
 #define HT_MEMO_GROUP 8
 #define HT_MEMO_ALIGN 32
 
@@ -118,20 +125,37 @@ static inline uint64_t ht_memo_key(ht_entry entry, uint64_t tag_key, uint64_t ma
     return mark ^ tag_key ^ (uintptr_t)entry;
 }
 
-/* Where the index has the place of a record. Neighbouring return addresses and entries spread over
- * it, and the scopes of one loop. */
-static inline __attribute__((always_inline)) uint32_t *ht_memo_slot(struct ht_thread *thread,
-                                                                    ht_entry entry, uint64_t key)
+/* Neighbouring return addresses and entries have different ones, and the scopes of one loop. */
+static inline __attribute__((always_inline)) uint32_t ht_memo_hash(ht_entry entry, uint64_t key)
 {
-    uint32_t hash = ht_entry_pc_low(entry) + 8 * (uint32_t)key;
-    return &thread->memo_index[hash * 0x9E3779B1u >> (32 - HT_MEMO_INDEX_BITS)];
+    return ht_entry_pc_low(entry) + 8 * (uint32_t)key;
 }
 
-/* The record that the index has for an allocation, whatever it is of. */
+/* The place of 2^bits that a hash leads to. */
+static inline __attribute__((always_inline)) uint32_t ht_memo_place(uint32_t hash, uint32_t bits)
+{
+    return hash * 0x9E3779B1u >> (32 - bits);
+}
+
+/* Where the quick index has a record. */
+static inline __attribute__((always_inline)) int32_t *ht_memo_slot(struct ht_thread *thread,
+                                                                   ht_entry entry, uint64_t key)
+{
+    return &thread->memo_index[ht_memo_place(ht_memo_hash(entry, key), HT_MEMO_INDEX_BITS)];
+}
+
+/* The record at a place that an index has. */
+static inline __attribute__((always_inline)) const struct ht_memo_record *
+ht_memo_record_at(struct ht_thread *thread, int32_t place)
+{
+    return (const void *)((const uint64_t *)(const void *)thread + place);
+}
+
+/* The record that the quick index has for an allocation, whatever it is of. */
 static inline __attribute__((always_inline)) const struct ht_memo_record *
 ht_memo_at(struct ht_thread *thread, ht_entry entry, uint64_t key)
 {
-    return (const void *)((char *)thread + *ht_memo_slot(thread, entry, key));
+    return ht_memo_record_at(thread, *ht_memo_slot(thread, entry, key));
 }
 
 /* Finds the record of an allocation under the thread's tag; NULL where there is none, or none that
@@ -140,7 +164,7 @@ static inline __attribute__((always_inline)) const struct ht_memo_record *
 ht_memo_find(struct ht_thread *thread, ht_entry entry)
 {
     uint64_t key = ht_memo_key(entry, thread->tag_key, ht_memo_mark);
-    /* The mark first: while this goes on, others may raise it and empty the index. */
+    /* The mark first: while this goes on, others may raise it and empty the indexes. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
     if (record->key == key)
@@ -153,7 +177,8 @@ ht_memo_find(struct ht_thread *thread, ht_entry entry)
     return same ? record : NULL;
 }
 
-/* The same for all records, compared in order: the site or HT_NO_SITE. */
+/* The same for all records, compared in order, and what is found is the next to be found the quick
+ * way: the site or HT_NO_SITE. */
 uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32_t tag);
 
 /* The site of an allocation. The thread is HT_COUNTING. */

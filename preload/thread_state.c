@@ -29,12 +29,12 @@ __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
     (struct ht_thread *)(void *)busy_only[HT_UNBORN];
 struct ht_thread *ht_threads;
 
-/* The first threads of a process are its main loops: they get room for many stacks. The others
- * stay, with everything, within one 56 KB block. */
-#define ROOMY_THREADS     4
-#define ROOMY_MEMO_WORDS  (15u << 10)
-#define MODEST_MEMO_WORDS 2160u
-_Static_assert(sizeof(struct ht_thread) + 8 * MODEST_MEMO_WORDS <= 56 << 10, "one block");
+/* The first threads of a process are its main loops: they begin with room for many stacks. The
+ * others stay, with everything, within one 56 KB block. */
+#define ROOMY_THREADS 4
+static const struct {
+    uint32_t words, tree_bits;
+} roomy = {15 << 10, 11}, modest = {1920, 9};
 
 bool ht_main_thread_ended;
 uint64_t ht_last_blocked;
@@ -42,12 +42,25 @@ static pthread_key_t farewell_key;
 static bool farewell_key_made;
 static _Atomic unsigned threads_made;
 
+static void empty(int32_t *index, unsigned bits)
+{
+    for (unsigned i = 0; i < 1u << bits; i++)
+        __atomic_store_n(&index[i], 0, __ATOMIC_RELAXED);
+}
+
+void ht_thread_forget_stacks(struct ht_thread *thread)
+{
+    struct ht_memo_room *room = __atomic_load_n(&thread->memo_room, __ATOMIC_ACQUIRE);
+    empty(thread->memo_index, HT_MEMO_INDEX_BITS);
+    empty(ht_memo_tree(room), room->tree_bits);
+}
+
 /* Left may be: half a memo record, stacks that were just being noted, a cell that is on its way to
  * the totals and would seem to move for ever, and a rule that the monitor was about to be asked
  * for. */
 void ht_thread_mend(struct ht_thread *thread)
 {
-    memset(thread->memo_index, 0, sizeof thread->memo_index);
+    ht_thread_forget_stacks(thread);
     thread->walk_log.kept = 0;
     ht_cells_mend(thread);
     ht_capture_abandon(thread->tid, thread->asking);
@@ -106,13 +119,16 @@ static struct ht_thread *recycle(void)
 
 static struct ht_thread *make(void)
 {
-    bool roomy = threads_made++ < ROOMY_THREADS;
-    uint32_t words = roomy ? ROOMY_MEMO_WORDS : MODEST_MEMO_WORDS;
-    struct ht_thread *thread =
-        ht_heap_alloc(sizeof *thread + words * sizeof(uint64_t), _Alignof(struct ht_thread));
+    bool early = threads_made++ < ROOMY_THREADS;
+    uint32_t words = early ? roomy.words : modest.words;
+    uint32_t tree_bits = early ? roomy.tree_bits : modest.tree_bits;
+    struct ht_thread *thread = ht_heap_alloc(sizeof *thread + ht_memo_room_bytes(words, tree_bits),
+                                             _Alignof(struct ht_thread));
     if (!thread)
         return NULL;
-    thread->memo_words = words;
+    thread->first_room.words = words;
+    thread->first_room.tree_bits = tree_bits;
+    thread->memo_room = &thread->first_room;
     for (unsigned i = 0; i < HT_CELLS; i++)
         thread->cell_sites[i] = HT_NO_SITE;
     thread->taken = 1;
@@ -149,7 +165,7 @@ static void take_stack(struct ht_thread *thread)
     thread->walk_log.kept = 0;
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
-        memset(thread->memo_index, 0, sizeof thread->memo_index);
+        ht_thread_forget_stacks(thread);
 }
 
 static bool begin(void)
@@ -209,7 +225,7 @@ bool ht_thread_after_fork(void)
         torn |= ht_cells_mend(thread);
         ht_cells_evict_all(thread);
         thread->walk_log.kept = 0; /* it may have been in the middle of writing it */
-        memset(thread->memo_index, 0, sizeof thread->memo_index);
+        ht_thread_forget_stacks(thread);
         thread->taken = 0;
     }
     if (torn) /* else the site that was being moved would seem to move for ever */

@@ -28,6 +28,7 @@
 #include <sys/types.h>
 
 #include "arch.h"
+#include "memo_room.h"
 #include "walk_log.h"
 
 enum ht_busy {
@@ -71,7 +72,7 @@ struct ht_cell {
     uint64_t figures[HT_FIGURES];
 };
 
-#define HT_MEMO_INDEX_BITS 11 /* of the index of remembered stacks: see stack_cache.h */
+#define HT_MEMO_INDEX_BITS 11 /* of the quick index of remembered stacks: see stack_cache.h */
 #define HT_MEMO_TAG_AT     52 /* where the key of a record has the tag */
 
 struct ht_thread {
@@ -81,8 +82,10 @@ struct ht_thread {
     uint32_t sequence; /* odd while a cell is being moved to the totals */
 
     /* Remembered stacks, see stack_cache.h. */
-    uint32_t memo_words; /* length of `memo` */
-    uint32_t memo_next;  /* word at which the next record goes */
+    struct ht_memo_room *memo_room;   /* where they lie: first_room, or larger_room later */
+    struct ht_memo_room *larger_room; /* NULL until the monitor lays it (release) */
+    uint32_t memo_next;               /* word of the ring at which the next record goes */
+    uint32_t memo_laps;               /* how often the ring came round */
 
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
@@ -100,10 +103,14 @@ struct ht_thread {
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
     struct ht_cell cells[HT_CELLS];
     uint32_t cell_sites[HT_CELLS]; /* whose figures a cell holds, or HT_NO_SITE */
-    uint32_t
-        memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records: bytes from the start of this */
-    uint64_t memo[] __attribute__((aligned(64)));
-} __attribute__((aligned(64))); /* the memo is read 64 bytes at a time */
+
+    int32_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records; 0, where none is, for none */
+    struct ht_memo_room first_room;
+} __attribute__((aligned(64)));
+
+/* Empties the indexes of remembered stacks. The owner may write at the same time: then the one or
+ * the other entry stands, and either is good. */
+void ht_thread_forget_stacks(struct ht_thread *thread);
 
 /* What a tag gives to the key of a record. */
 static inline uint64_t ht_memo_tag_key(uint32_t tag)

@@ -110,14 +110,22 @@ static unsigned model(unsigned at, uintptr_t fp, unsigned *walked)
     return count;
 }
 
-struct ht_thread *memo_thread(uint32_t memo_words)
+struct ht_thread *memo_thread(uint32_t memo_words, void *allocate(size_t bytes, size_t alignment))
 {
-    size_t size = sizeof(struct ht_thread) + memo_words * 8;
-    struct ht_thread *thread = aligned_alloc(_Alignof(struct ht_thread), (size + 63) & ~(size_t)63);
+    const uint32_t tree_bits = 9;
+    size_t size = sizeof(struct ht_thread) + ht_memo_room_bytes(memo_words, tree_bits);
+    struct ht_thread *thread = allocate((size + 63) & ~(size_t)63, _Alignof(struct ht_thread));
     memset(thread, 0, size);
-    thread->memo_words = memo_words;
+    thread->memo_room = &thread->first_room;
+    thread->first_room.words = memo_words;
+    thread->first_room.tree_bits = tree_bits;
     thread->busy = HT_COUNTING;
     return thread;
+}
+
+void *memo_heap(size_t bytes, size_t alignment)
+{
+    return aligned_alloc(alignment, bytes);
 }
 
 /* Plain comparisons: libcheck's write to a file each time. */
@@ -171,7 +179,8 @@ static void allocate(struct ht_thread *thread, unsigned at, uintptr_t fp, uint32
     ht_entry entry = (ht_entry)&memo_stack[at - 2];
     uint32_t remembered = ht_memo_find_with_care(thread, entry, tag);
     ht_thread_set_tag(thread, tag);
-    const struct ht_memo_record *quick = ht_memo_find(thread, entry);
+    const struct ht_memo_record *record = ht_memo_find(thread, entry);
+    uint32_t quick = record ? record->site : HT_NO_SITE; /* now: a walk may write over it */
     uint32_t site = ht_site_find(thread, entry, tag);
     if (ht_stack_root(ht_site_stack(site)) == HT_STACK_FALLBACK) { /* its place is crowded */
         ht_site_grow();
@@ -179,10 +188,10 @@ static void allocate(struct ht_thread *thread, unsigned at, uintptr_t fp, uint32
     }
     if (remembered != HT_NO_SITE && remembered != site)
         ck_abort_msg("remembered site %u, walked to %u", remembered, site);
-    if (quick && quick->site != site)
-        ck_abort_msg("found site %u, walked to %u", quick->site, site);
+    if (quick != HT_NO_SITE && quick != site)
+        ck_abort_msg("found site %u, walked to %u", quick, site);
     hits->careful += remembered != HT_NO_SITE;
-    hits->quick += quick != NULL;
+    hits->quick += quick != HT_NO_SITE;
     check_site(site, walked, model(at, fp, walked), tag);
 }
 
@@ -206,7 +215,7 @@ void memo_stress(bool known_stack, uint32_t memo_words)
     uint64_t random = 12345 + memo_words;
     support_begin();
     memo_functions(&random);
-    struct ht_thread *thread = memo_thread(memo_words);
+    struct ht_thread *thread = memo_thread(memo_words, memo_heap);
     if (known_stack) {
         thread->stack_low = (uintptr_t)memo_stack;
         thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);

@@ -17,7 +17,10 @@ extern uint64_t memo_stack[MEMO_WORDS];
 void memo_functions(uint64_t *random);
 
 /* A thread with a memo of so many words, never freed. */
-struct ht_thread *memo_thread(uint32_t memo_words);
+struct ht_thread *memo_thread(uint32_t memo_words, void *allocate(size_t bytes, size_t alignment));
+
+/* The usual `allocate`: what reaches beyond it is seen by the sanitizer. */
+void *memo_heap(size_t bytes, size_t alignment);
 
 /*
  * Lays frames outwards from word `at` of the stack, and says of which functions (into `walked`, of

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "../../preload/internal_heap.h"
+#include "../../preload/memo_room.h"
 #include "../../preload/stack_bounds.h"
 #include "../../preload/walk_step.h"
 #include "memo_model.h"
@@ -34,7 +36,7 @@ START_TEST(generations_void_what_was_remembered)
     unsigned laid[HT_MAX_DEPTH], count;
     support_begin();
     memo_functions(&random);
-    struct ht_thread *thread = memo_thread(1000);
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
     uintptr_t fp = memo_lay(&random, 10, laid, &count);
     memo_stack[8] = fp;
     ht_entry entry = (ht_entry)&memo_stack[8];
@@ -57,6 +59,104 @@ START_TEST(generations_void_what_was_remembered)
 }
 END_TEST
 
+#define AT 10 /* words of the stack below the caller's frame */
+
+static uint64_t stacks[300][MEMO_WORDS]; /* as memory is when each allocates */
+static uint32_t sites[300];
+
+/* A thread with so much room, and so many stacks, none of which it knows yet. They have one return
+ * address, or any. */
+static struct ht_thread *lay_stacks(unsigned count, bool one_caller, uint32_t memo_words,
+                                    void *allocate(size_t bytes, size_t alignment))
+{
+    uint64_t random = 5;
+    unsigned laid[HT_MAX_DEPTH], frames;
+    support_begin();
+    memo_functions(&random);
+    struct ht_thread *thread = memo_thread(memo_words, allocate);
+    thread->stack_low = (uintptr_t)memo_stack;
+    thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
+    ht_thread_set_tag(thread, 0);
+    for (unsigned i = 0; i < count; i++) {
+        do {
+            memset(memo_stack, 0, sizeof memo_stack);
+            memo_stack[AT - 2] = memo_lay(&random, AT, laid, &frames);
+        } while (one_caller && i > 0 && memo_stack[AT - 1] != stacks[0][AT - 1]);
+        memcpy(stacks[i], memo_stack, sizeof memo_stack);
+    }
+    return thread;
+}
+
+/* One allocation on each stack. How many were remembered. */
+static unsigned allocate_on_each(struct ht_thread *thread, unsigned count)
+{
+    ht_entry entry = (ht_entry)&memo_stack[AT - 2];
+    unsigned remembered = 0;
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(memo_stack, stacks[i], sizeof memo_stack);
+        uint32_t site = ht_memo_find_with_care(thread, entry, 0);
+        remembered += site != HT_NO_SITE;
+        if (site == HT_NO_SITE)
+            site = ht_site_walk(thread, entry, 0);
+        if (sites[i])
+            ck_assert_uint_eq(site, sites[i]);
+        sites[i] = site;
+    }
+    return remembered;
+}
+
+/* What everybody calls allocates at one depth for many callers: each of their stacks is remembered,
+ * and what was found last is found the quick way. */
+START_TEST(many_stacks_have_one_key)
+{
+    const unsigned count = 40;
+    struct ht_thread *thread = lay_stacks(count, true, 3584, memo_heap);
+    allocate_on_each(thread, count);
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(memo_stack, stacks[i], sizeof memo_stack);
+        ht_entry entry = (ht_entry)&memo_stack[AT - 2];
+        ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 0), sites[i]);
+        const struct ht_memo_record *quick = ht_memo_find(thread, entry);
+        ck_assert_ptr_nonnull(quick);
+        ck_assert_uint_eq(quick->site, sites[i]);
+    }
+}
+END_TEST
+
+static void call_of_the_monitor(uint32_t all_sites)
+{
+    for (unsigned i = 0; i < 100; i++)
+        ht_memo_rooms_grow(all_sites);
+}
+
+/* A thread whose ring is written over all the time gets a larger one in programs of many sites, and
+ * then remembers what it forgot. */
+START_TEST(room_grows_where_it_is_needed)
+{
+    const unsigned count = 300;
+    /* Where threads' states really lie, whose rooms must not be too far off. */
+    struct ht_thread *thread = lay_stacks(count, false, 1000, ht_heap_alloc);
+    thread->taken = 1;
+    thread->next = ht_threads;
+    ht_threads = thread;
+    call_of_the_monitor(100000);
+    ck_assert_ptr_null(thread->larger_room); /* it has not asked for any yet */
+    allocate_on_each(thread, count);
+    ck_assert_uint_lt(allocate_on_each(thread, count), count / 2);
+    call_of_the_monitor(100);
+    ck_assert_ptr_null(thread->larger_room);
+    call_of_the_monitor(100000);
+    struct ht_memo_room *room = thread->larger_room;
+    ck_assert_ptr_nonnull(room);
+    allocate_on_each(thread, count);
+    ck_assert_ptr_eq(thread->memo_room, room);
+    ck_assert_uint_gt(allocate_on_each(thread, count), count * 9 / 10);
+    call_of_the_monitor(100000);
+    ck_assert_ptr_eq(thread->larger_room, room);
+    ht_threads = thread->next;
+}
+END_TEST
+
 /* An unknown frame is asked for once; while that is awaited, and when the ring is full, the
  * immediate return address has to do. */
 START_TEST(unknown_frames_are_captured)
@@ -64,7 +164,7 @@ START_TEST(unknown_frames_are_captured)
     uint64_t random = 7;
     support_begin();
     memo_functions(&random);
-    struct ht_thread *thread = memo_thread(1000);
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
     memset(memo_stack, 0, sizeof memo_stack);
     thread->stack_low = (uintptr_t)memo_stack;
     thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
@@ -131,5 +231,6 @@ START_TEST(bounds_are_those_of_libc)
 END_TEST
 
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
+             many_stacks_have_one_key, room_grows_where_it_is_needed,
              generations_void_what_was_remembered, unknown_frames_are_captured,
              bounds_are_those_of_libc)

@@ -156,7 +156,7 @@ static uint32_t allocate(struct ht_thread *thread, bool forget)
     memo_stack[frame->sp - 1] = pc_of(frame->function);
     memo_stack[frame->sp - 2] = machine.fp;
     if (forget)
-        memset(thread->memo_index, 0, sizeof thread->memo_index);
+        ht_thread_forget_stacks(thread);
     return ht_site_find(thread, (ht_entry)&memo_stack[frame->sp - 2], 1);
 }
 
@@ -166,7 +166,7 @@ static unsigned play(bool known_stack)
     unsigned taken_over = 0;
     support_begin();
     make_functions();
-    struct ht_thread *thread = memo_thread(15000);
+    struct ht_thread *thread = memo_thread(15000, memo_heap);
     if (known_stack) {
         thread->stack_low = (uintptr_t)memo_stack;
         thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
@@ -206,7 +206,7 @@ START_TEST(too_deep)
     static uint64_t deep[4 * HT_MAX_DEPTH];
     support_begin();
     make_functions();
-    struct ht_thread *thread = memo_thread(15000);
+    struct ht_thread *thread = memo_thread(15000, memo_heap);
     thread->stack_low = (uintptr_t)deep;
     thread->stack_high = (uintptr_t)(deep + 4 * HT_MAX_DEPTH);
     for (unsigned turn = 0; turn < 16; turn++) {
@@ -215,7 +215,7 @@ START_TEST(too_deep)
         deep[sp - 1] = pc_of(OUTERMOST);
         for (unsigned i = 1; i < depth; i++)
             deep[(sp -= frame_words[KEEPS_FP]) - 1] = pc_of(KEEPS_FP);
-        memset(thread->memo_index, 0, sizeof thread->memo_index);
+        ht_thread_forget_stacks(thread);
         uint32_t stack = ht_site_stack(ht_site_find(thread, (ht_entry)&deep[sp - 2], 0));
         unsigned frames = 0;
         for (; stack >= HT_STACK_ROOTS; stack = ht_stack_outer(stack))
