@@ -148,7 +148,9 @@ static inline __attribute__((always_inline)) int32_t *ht_memo_slot(struct ht_thr
 static inline __attribute__((always_inline)) const struct ht_memo_record *
 ht_memo_record_at(struct ht_thread *thread, int32_t place)
 {
-    return (const void *)((const uint64_t *)(const void *)thread + place);
+    const void *record = (const uint64_t *)(const void *)thread + place;
+    __asm__("" : "+r"(record)); /* worked out once: compilers would do it for each field */
+    return record;
 }
 
 /* The record that the quick index has for an allocation, whatever it is of. */
