@@ -1,6 +1,7 @@
 /*
  * Calls of the program that change what the monitor stands on: unloading a module, and leaving a
- * namespace of those that the kernel lets single-threaded processes leave only.
+ * namespace of those that the kernel lets single-threaded processes leave only. And one that
+ * changes what threads rely upon: making memory unreadable, which may be of a stack.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -110,4 +112,12 @@ EXPORT int setns(int fd, int type)
         resume_threads();
     errno = error;
     return result;
+}
+
+/* Handlers of signals call it too, so it must not look up the next one in the chain. */
+EXPORT int mprotect(void *start, size_t bytes, int how)
+{
+    if (!(how & (PROT_READ | PROT_WRITE)))
+        ht_threads_lose((uintptr_t)start, (uintptr_t)start + bytes);
+    return (int)syscall(SYS_mprotect, start, bytes, how);
 }

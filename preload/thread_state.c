@@ -38,6 +38,7 @@ static const struct {
 
 bool ht_main_thread_ended;
 uint64_t ht_last_blocked;
+static pid_t process; /* whose threads these are: others may share our memory, after vfork, say */
 static pthread_key_t farewell_key;
 static bool farewell_key_made;
 static _Atomic unsigned threads_made;
@@ -80,6 +81,15 @@ static void note_end(const struct ht_thread *thread)
         __atomic_store_n(&ht_last_blocked, blocked, __ATOMIC_RELAXED);
 }
 
+/* Brings what a thread has counted to the totals, once it counts no more. */
+static void settle(struct ht_thread *thread)
+{
+    if (ht_is_counting(thread->busy)) /* it was cancelled there, say */
+        ht_thread_mend(thread);
+    thread->busy = HT_COUNTING;
+    ht_cells_evict_all(thread);
+}
+
 /* Runs at the end of a thread, among the destructors of other libraries, which may allocate and
  * free: so the state is given back only in the last round of destructors. */
 static void farewell(void *argument)
@@ -90,15 +100,14 @@ static void farewell(void *argument)
     ht_self = without_state(HT_ENDED);
     ht_modules_thread_ends();
     note_end(thread);
-    if (ht_is_counting(thread->busy)) /* it was cancelled there, say */
-        ht_thread_mend(thread);
-    thread->busy = HT_COUNTING;
-    ht_cells_evict_all(thread);
+    settle(thread);
+    thread->mortal = false;
     __atomic_store_n(&thread->taken, 0, __ATOMIC_RELEASE);
 }
 
 int ht_thread_setup(void)
 {
+    process = getpid();
     int error = farewell_key_made ? 0 : pthread_key_create(&farewell_key, farewell);
     farewell_key_made = error == 0;
     return -error;
@@ -113,6 +122,57 @@ static struct ht_thread *recycle(void)
             __atomic_compare_exchange_n(&thread->taken, &free, 1, false, __ATOMIC_ACQUIRE,
                                         __ATOMIC_RELAXED))
             return thread;
+    }
+    return NULL;
+}
+
+enum { TAKEN = 1, BEING_SETTLED = 2 };
+
+/* States that are there before any is sought that can be inherited, and how many are looked at. */
+#define MANY_STATES 64u
+#define LOOKED_AT   8u
+
+/* Whether the thread that has a state ended without giving it back. */
+static bool is_left(const struct ht_thread *thread)
+{
+    return thread->mortal && syscall(SYS_tkill, thread->tid, 0) != 0 && errno == ESRCH;
+}
+
+/* Claims a state that was left; false where it was not, or another thread was first. */
+static bool claim_left(struct ht_thread *thread)
+{
+    uint32_t taken = TAKEN;
+    if (__atomic_load_n(&thread->taken, __ATOMIC_ACQUIRE) != TAKEN || !is_left(thread) ||
+        !__atomic_compare_exchange_n(&thread->taken, &taken, BEING_SETTLED, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
+        return false;
+    if (is_left(thread)) /* still: it may have been given to another meanwhile */
+        return true;
+    taken = BEING_SETTLED;
+    __atomic_compare_exchange_n(&thread->taken, &taken, TAKEN, false, __ATOMIC_RELEASE,
+                                __ATOMIC_RELAXED);
+    return false;
+}
+
+/*
+ * Takes over the state of a thread that ended without libc hearing of it, by exit(2), and so
+ * without a farewell: where such threads come and go for ever, there are not ever more states. A
+ * few are looked at each time, all of them in turn.
+ */
+static struct ht_thread *inherit(void)
+{
+    static struct ht_thread *last;
+    struct ht_thread *thread = __atomic_load_n(&last, __ATOMIC_RELAXED);
+    for (unsigned i = 0; threads_made >= MANY_STATES && i < LOOKED_AT; i++) {
+        thread =
+            thread && thread->next ? thread->next : __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&last, thread, __ATOMIC_RELAXED);
+        if (!claim_left(thread))
+            continue;
+        settle(thread);
+        thread->tid = (pid_t)syscall(SYS_gettid); /* before it is no longer being settled */
+        __atomic_store_n(&thread->taken, TAKEN, __ATOMIC_RELEASE);
+        return thread;
     }
     return NULL;
 }
@@ -139,6 +199,8 @@ static struct ht_thread *make(void)
     return thread;
 }
 
+#define NOT_TO_BE_KNOWN ((uintptr_t)1) /* both bounds of a stack that has none, for good */
+
 void ht_thread_find_bounds(struct ht_thread *thread)
 {
     uintptr_t low = thread->stack_high ? 0 : ht_stack_bounds_low();
@@ -152,6 +214,29 @@ void ht_thread_find_main_bounds(struct ht_thread *thread)
 {
     if (thread->tid == getpid())
         thread->stack_high = ht_stack_bounds_main(&thread->stack_low);
+}
+
+/* A stack pointer above what is lost has it below itself, where stacks grow to: a guard. Else it is
+ * among the thread's own frames, and of all that lies between these nothing can be said any more.
+ */
+static void lose(struct ht_thread *thread, uintptr_t end)
+{
+    bool is_guard = thread == ht_self && (uintptr_t)__builtin_frame_address(0) >= end;
+    __atomic_store_n(&thread->stack_low, is_guard ? end : NOT_TO_BE_KNOWN, __ATOMIC_RELAXED);
+    if (!is_guard)
+        __atomic_store_n(&thread->stack_high, NOT_TO_BE_KNOWN, __ATOMIC_RELAXED);
+    thread->walk_log.kept = 0;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    ht_thread_forget_stacks(thread);
+}
+
+void ht_threads_lose(uintptr_t start, uintptr_t end)
+{
+    struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
+    for (; thread; thread = thread->next)
+        if (start < __atomic_load_n(&thread->stack_high, __ATOMIC_RELAXED) &&
+            end > __atomic_load_n(&thread->stack_low, __ATOMIC_RELAXED))
+            lose(thread, end);
 }
 
 /* Records rest on the bounds of the stack they are of: a thread on another one begins anew. The
@@ -168,10 +253,20 @@ static void take_stack(struct ht_thread *thread)
         ht_thread_forget_stacks(thread);
 }
 
+/* False where the calling thread runs on none of its own, and may be another that has its storage;
+ * true where the stack is not known. */
+static bool is_on_own_stack(const struct ht_thread *thread)
+{
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+    return !thread->stack_high || (sp >= thread->stack_low && sp < thread->stack_high);
+}
+
 static bool begin(void)
 {
     ht_self = without_state(HT_BEGINNING);
     struct ht_thread *thread = recycle();
+    if (!thread)
+        thread = inherit();
     if (!thread)
         thread = make();
     if (!thread) {
@@ -182,6 +277,8 @@ static bool begin(void)
     thread->farewells = 0;
     take_stack(thread);
     thread->tid = (pid_t)syscall(SYS_gettid);
+    __atomic_store_n(&thread->mortal, getpid() == process && is_on_own_stack(thread),
+                     __ATOMIC_RELEASE);
     if (farewell_key_made)
         pthread_setspecific(farewell_key, thread);
     thread->busy = 0;
@@ -216,6 +313,7 @@ void ht_internal_end(struct ht_thread *previous)
 
 bool ht_thread_after_fork(void)
 {
+    process = getpid();
     ht_main_thread_ended = false;
     bool others = false, torn = false;
     for (struct ht_thread *thread = ht_threads; thread; thread = thread->next) {
@@ -226,6 +324,7 @@ bool ht_thread_after_fork(void)
         ht_cells_evict_all(thread);
         thread->walk_log.kept = 0; /* it may have been in the middle of writing it */
         ht_thread_forget_stacks(thread);
+        thread->mortal = false;
         thread->taken = 0;
     }
     if (torn) /* else the site that was being moved would seem to move for ever */

@@ -90,6 +90,7 @@ struct ht_thread {
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
     uint32_t taken;           /* by compare-and-swap: 1 while a thread owns the state */
+    bool mortal;              /* once there is no thread `tid`, nobody owns it any more */
     uintptr_t stack_low;      /* the thread's own stack; both 0 where it is not known */
     uintptr_t stack_high;     /* memory from a stack pointer of the thread's to here is mapped */
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
@@ -144,6 +145,13 @@ void ht_thread_find_bounds(struct ht_thread *thread);
 
 /* The same for the main thread, if `thread` is that. */
 void ht_thread_find_main_bounds(struct ht_thread *thread);
+
+/*
+ * Memory from `start` to `end` is about to be made unreadable. Where it is of a thread's own stack,
+ * that is no longer looked at as one that can be read from end to end. Any thread, signal handlers
+ * too.
+ */
+void ht_threads_lose(uintptr_t start, uintptr_t end);
 
 /* All states ever made: follow `next`. The list only grows, at its head. */
 extern struct ht_thread *ht_threads;

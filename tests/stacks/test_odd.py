@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """No stack is wrong where stacks are odd, or disturbed while they are looked at: see odd_stacks.c; nor
-a count where counting is left halfway: see odd_jumps.c."""
+a count where counting is left halfway: see odd_jumps.c; nor where neither libc nor the loader knows of
+stack, thread or code: see odd_places.c."""
 
 import os
 import sys
@@ -10,7 +11,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 
 import harness
 
-DEPTHS = {"odd_stacks": 11, "odd_jumps": 9}
+DEPTHS = {"odd_stacks": 11, "odd_jumps": 9, "odd_places": 9}
 
 
 def path_of(names, depth):
@@ -62,6 +63,7 @@ class OddStacksTest(harness.TallyTest):
         self.expect(f"{case}: of them alive", live, 0)
         self.expect_that(f"{case}: share under full stacks", f"{full / made:.1%}",
                          full >= least_full * made, f">= {least_full:.0%}")
+        return report
 
     def test_signals(self):
         self.check("signals", 0.2, beneath=harness.program("../programs/signal_safe_allocator.so"))
@@ -110,6 +112,32 @@ class OddStacksTest(harness.TallyTest):
 
     def test_handler_changes_to_fiber(self):
         self.check_jumps("fibers", 0.6)
+
+    def check_places(self, case, least_full):
+        return self.check(case, least_full, "odd_places")
+
+    def test_clones(self):
+        self.check_places("clones", 0.6)
+
+    def test_threads_without_libc(self):
+        report = self.check_places("raw", 0.6)
+        own = report["quality"]["own_bytes"] / harness.MB
+        self.expect_that("raw: MB of own memory after 2000 of them", own, own < 10, "< 10")
+
+    def test_unmapped_fibers(self):
+        self.check_places("fibers", 0.6)
+
+    def test_unreadable_pages(self):
+        self.check_places("guarded", 0.6)
+
+    def test_made_code(self):
+        report = self.check_places("made", 0.6)
+        sites = [s for c in report["controllers"] for s in c["sites"] if s["allocated_blocks"]]
+        made = [s for s in sites if any(f["module"] is None for f in s["stack"])]
+        self.expect_that("made: call sites that lead to the code", len(made), len(made) > 100,
+                         "more than 100")
+        beyond = [s for s in made if not s["cut"] or s["stack"][-1]["module"] is not None]
+        self.expect("made: those that go on beyond it", beyond[:2], [])
 
 
 if __name__ == "__main__":
