@@ -74,7 +74,7 @@ enum ht_seal_state ht_seal_read(void *p, struct ht_block *block)
         return interpret(content, word, usable, block) ? HT_SEAL_VALID : HT_SEAL_FOREIGN;
     /* Only the upper half may be whole: what it says must make sense, since any word says
      * something. */
-    uint32_t true_content = (seal->check ^ ht_seal_address(p)) * HT_SEAL_INVERSE;
+    uint32_t true_content = ht_seal_content(p, seal->check);
     bool small_excess = true_content >> HT_SITE_BITS <= HT_LIKELY_EXCESS;
     bool byte_whole = (content ^ true_content) >> 24 == 0;
     if (!small_excess || (is_common(seal->check) && !byte_whole))

@@ -9,10 +9,10 @@
  *   bits  0..19  site id
  *        20..31  what the block takes beyond its size, usable + 8 - size (with glibc: its chunk
  *                less its size); HT_EXCESS_ESCAPE: the size stands in the word before the seal
- *        32..63  bits 0..31 times an odd number, exclusive-or bits 0..31 of the address times
- *                another, both modulo 2^32: whatever is written over its first byte changes all
- *                that it says. Where the excess is HT_EXCESS_ESCAPE a third number takes the place
- *                of the first, so that the shortest way need not ask
+ *        32..63  bits 0..31 times an odd number (modulo 2^32), exclusive-or the address's: whatever
+ *                is written over the first byte changes all that it says. Where the excess is
+ *                HT_EXCESS_ESCAPE another number takes the place of the first, so that the
+ *                shortest way need not ask
  *
  * A pointer without a valid seal was never ours (foreign). A program that writes a little past the
  * end of a block hits the low bytes first: then the upper half still tells, with the address, what
@@ -51,10 +51,9 @@ struct ht_block {
     uint32_t site;
 };
 
-#define HT_SEAL_FACTOR    0x9E3779B1u
-#define HT_SEAL_INVERSE   0x0E8B2F51u
-#define HT_ESCAPE_FACTOR  0x85EBCA6Bu
-#define HT_ADDRESS_FACTOR 0xC2B2AE35u
+#define HT_SEAL_FACTOR   0x9E3779B1u
+#define HT_SEAL_INVERSE  0x0E8B2F51u
+#define HT_ESCAPE_FACTOR 0x85EBCA6Bu
 _Static_assert(HT_SEAL_FACTOR *HT_SEAL_INVERSE == 1u, "modulo 2^32");
 
 /* The halves of a seal. They are written and read one by one, which saves putting them together. */
@@ -62,17 +61,17 @@ struct ht_seal {
     uint32_t content, check;
 } __attribute__((may_alias));
 
-/* What the address gives to a seal. One and the same word is a seal at one address in 4 GB at most.
- */
-static inline uint32_t ht_seal_address(const void *p)
-{
-    return (uint32_t)(uintptr_t)p * HT_ADDRESS_FACTOR;
-}
-
-/* The upper half of the seal of a block at `p`. */
+/* The upper half of the seal of a block at `p`. One and the same word is a seal at one address in
+ * 4 GB at most. */
 static inline uint32_t ht_seal_check(const void *p, uint32_t content, uint32_t factor)
 {
-    return content * factor ^ ht_seal_address(p);
+    return content * factor ^ (uint32_t)(uintptr_t)p;
+}
+
+/* The content to which an upper half belongs, but for an escape. */
+static inline uint32_t ht_seal_content(const void *p, uint32_t check)
+{
+    return (check ^ (uint32_t)(uintptr_t)p) * HT_SEAL_INVERSE;
 }
 
 /* Whether a block is of heaptally's own memory: its heap or the bootstrap arena. */
@@ -132,9 +131,9 @@ static inline void *ht_seal_write_at(void *p, size_t chunk, size_t excess, uint3
 /* The same for a size up to HT_SEAL_SMALL and with glibc beneath. */
 static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
 {
-    size_t chunk = ((const size_t *)p)[-1] & HT_CHUNK_SIZE, excess = chunk - size;
-    if (__builtin_expect((((const size_t *)p)[-1] & HT_CHUNK_UNUSUAL) || excess >= HT_EXCESS_ESCAPE,
-                         0))
+    size_t word = ((const size_t *)p)[-1], chunk = word & HT_CHUNK_SIZE, excess = chunk - size;
+    if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0) ||
+        __builtin_expect(excess >= HT_EXCESS_ESCAPE, 0))
         return ht_seal_write(p, size, site);
     return ht_seal_write_at(p, chunk, excess, site);
 }
@@ -159,7 +158,8 @@ static inline bool ht_seal_read_at(void *p, size_t chunk, struct ht_block *block
 {
     struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
     uint32_t content = seal->content;
-    if (__builtin_expect(seal->check != ht_seal_check(p, content, HT_SEAL_FACTOR), 0))
+    /* ht_seal_check turned round: clang then needs no copy of an address. */
+    if (__builtin_expect((content * HT_SEAL_FACTOR ^ seal->check) != (uint32_t)(uintptr_t)p, 0))
         return false;
     block->seal = (uint64_t *)seal;
     block->site = content & HT_SITE_MASK;
