@@ -36,17 +36,18 @@
 #include "track.h"
 #include "unwind.h"
 
-#define STACK_BYTES   ((size_t)128 << 10)
-#define POLL_NEXT     (HT_MILLISECOND / 10) /* right after a new stack, where cores are to spare */
-#define POLL_BURST    HT_MILLISECOND /* no longer, while new stacks come one after the other */
-#define POLL_SHORT    (2 * HT_MILLISECOND)
-#define POLL_LONGEST  (250 * HT_MILLISECOND)
-#define BURST         (50 * HT_MILLISECOND) /* how long after a new stack others are expected */
-#define EAGER         HT_SECOND             /* and how long polls stay short */
-#define LOOKS_A_TICK  4u  /* looks at the counters in each tick, at random moments */
-#define REST_LEARNING 1u  /* times the last turn, while new stacks come: half of a core */
-#define REST_STEADY   19u /* otherwise: a twentieth */
-#define PARK_FINAL    (2 * HT_SECOND)
+#define STACK_BYTES    ((size_t)128 << 10)
+#define POLL_NEXT      (HT_MILLISECOND / 10) /* right after a new stack, where cores are to spare */
+#define POLL_BURST     HT_MILLISECOND /* no longer, while new stacks come one after the other */
+#define POLL_SHORT     (2 * HT_MILLISECOND)
+#define POLL_LONGEST   (250 * HT_MILLISECOND)
+#define BURST          (50 * HT_MILLISECOND) /* how long after a new stack others are expected */
+#define EAGER          HT_SECOND             /* and how long polls stay short */
+#define DESCRIBE_EVERY (10 * HT_MILLISECOND) /* at most */
+#define LOOKS_A_TICK   4u  /* looks at the counters in each tick, at random moments */
+#define REST_LEARNING  1u  /* times the last turn, while new stacks come: half of a core */
+#define REST_STEADY    19u /* otherwise: a twentieth */
+#define PARK_FINAL     (2 * HT_SECOND)
 
 #define CREDENTIALS_EVERY   (500 * HT_MILLISECOND)
 #define CREDENTIALS_CHANGED (20 * HT_MILLISECOND) /* while they are being changed */
@@ -197,13 +198,13 @@ static void say_if_memory_is_short(void)
            (double)ht_heap_mapped() / HT_MB);
 }
 
-/* Finds out about new frames. In a burst that has time until the next look: the program does not
- * wait for it, as it does for rules. */
+/* Finds out about new frames, now and then: the program does not wait for it, as it does for rules.
+ * Until then a look does not take in the sites that they are in. */
 static void describe(void)
 {
     uint64_t began = ht_thread_cpu_ns();
     ht_aggregate_describe();
-    due.description = at_the_earliest(0, began, REST_STEADY);
+    due.description = at_the_earliest(ht_now_ns() + DESCRIBE_EVERY, began, REST_STEADY);
 }
 
 /* One turn of work; the gate is held. */
@@ -214,10 +215,9 @@ static void work(uint64_t now)
     ht_modules_settle(now);
     plan_poll(now, new_stacks);
     due.poll = at_the_earliest(due.poll, began, in_burst(now) ? REST_LEARNING : REST_STEADY);
-    bool looks = counting && (now >= due.tick || now >= due.look);
-    if (now >= due.description && (looks || !in_burst(now)))
+    if (now >= due.description)
         describe();
-    if (looks)
+    if (counting && (now >= due.tick || now >= due.look))
         look(now);
     say_if_memory_is_short();
 }
