@@ -66,21 +66,48 @@ static void count_unload(uintptr_t pc, uint64_t *counted)
     counted[page / 64] |= bit;
 }
 
-void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
+/* Kills the frames of return addresses in (start, end] that are wanted; whether there were any. A
+ * return address may be the byte after the last of its module. `module` is noted where none was. */
+static bool kill_those(uintptr_t start, uintptr_t end, bool (*wanted)(uint64_t info),
+                       uint32_t module)
 {
     uint64_t counted[HT_FRAME_PAGES / 64] = {0};
+    bool any = false;
     for (unsigned s = 0; s < ht_intern_segments(&ht_frames); s++) {
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size; i++) {
             uint64_t *slot = segment->slots + (size_t)i * ht_frames.stride;
             uint64_t key = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
             uintptr_t pc = key & (HT_ADDRESS_LIMIT - 1);
-            /* A return address may be the byte after the last of its module. */
-            if ((key & HT_FRAME_DEAD) || pc <= start || pc > end)
+            if ((key & HT_FRAME_DEAD) || pc <= start || pc > end ||
+                !wanted(__atomic_load_n(slot + 2, __ATOMIC_RELAXED)))
                 continue;
+            any = true;
             count_unload(pc, counted);
             ht_frame_info_set_module(slot + 2, module);
             __atomic_store_n(slot, key | HT_FRAME_DEAD, __ATOMIC_RELEASE);
         }
     }
+    return any;
+}
+
+static bool any_frame(uint64_t info)
+{
+    (void)info;
+    return true;
+}
+
+static bool has_no_module(uint64_t info)
+{
+    return info & HT_INFO_NO_MODULE;
+}
+
+void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
+{
+    kill_those(start, end, any_frame, module);
+}
+
+bool ht_frames_kill_strangers(uintptr_t start, uintptr_t end)
+{
+    return kill_those(start, end, has_no_module, 0); /* that they have none is noted already */
 }

@@ -146,6 +146,10 @@ static inline bool ht_stack_is_fallback(uint32_t stack)
  * the module map's lock. */
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module);
 
+/* Marks those frames of [start, end) as dead that were found to be of no module: where a module is
+ * now, there was something else. Whether there were any. The caller holds the module map's lock. */
+bool ht_frames_kill_strangers(uintptr_t start, uintptr_t end);
+
 /* Puts the pages of [start, end) in doubt; takes all doubt away. The caller holds the module map's
  * lock. */
 void ht_frames_doubt(uintptr_t start, uintptr_t end);

@@ -340,21 +340,27 @@ static bool close_missing(const struct listing *listing)
     return any;
 }
 
-/* Whether the map has what the loader lists. A library that comes again to where it was is the one
- * it was: a program that loads and unloads for ever fills the map once. */
-static bool find(const struct seen *seen)
+/* A library that comes again to where it was is the one it was: a program that loads and unloads
+ * for ever fills the map once. NULL where there was none. */
+static struct ht_module *find(const struct seen *seen)
 {
-    for (uint32_t i = 0; i < module_count; i++) {
-        struct ht_module *module = modules[i];
-        if (!same(module, seen))
-            continue;
-        if (module->flags & HTL_MODULE_CLOSED) {
-            module->flags &= ~(uint32_t)HTL_MODULE_CLOSED;
-            module->written = false;
-        }
-        return true;
+    for (uint32_t i = 0; i < module_count; i++)
+        if (same(modules[i], seen))
+            return modules[i];
+    return NULL;
+}
+
+/* A module has come to where machine code may have been that the program had made itself. */
+static void open_module(struct ht_module *known, const struct seen *seen)
+{
+    if (ht_frames_kill_strangers(seen->start, seen->end))
+        ht_memo_next_generation();
+    if (known) {
+        known->flags &= ~(uint32_t)HTL_MODULE_CLOSED;
+        known->written = false;
+    } else {
+        add(seen);
     }
-    return false;
 }
 
 /* Brings the map to what the loader's list says. The caller holds the lock. */
@@ -364,9 +370,11 @@ static void update(const struct listing *listing)
         close_count++;
         ht_memo_next_generation();
     }
-    for (unsigned j = 0; j < listing->count; j++)
-        if (!find(&listing->seen[j]))
-            add(&listing->seen[j]);
+    for (unsigned j = 0; j < listing->count; j++) {
+        struct ht_module *known = find(&listing->seen[j]);
+        if (!known || (known->flags & HTL_MODULE_CLOSED))
+            open_module(known, &listing->seen[j]);
+    }
     last_adds = listing->adds;
     last_subs = listing->subs;
 }

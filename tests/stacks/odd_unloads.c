@@ -13,6 +13,8 @@
  *                libraries are not in doubt
  *   large        one of 40 MB goes again and again: nor are they made anew each time
  *   iteration    dlclose where the loader's lock is held
+ *   copied       where the library was there is a copy of it for a while, which the loader does not
+ *                know, and then the library again
  */
 #include <dlfcn.h>
 #include <link.h>
@@ -20,11 +22,15 @@
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "until_known.h"
 
 #define TIMES  200
 #define ROUNDS 20
@@ -33,7 +39,7 @@
 typedef void plugin_function(size_t size, unsigned long times, void (*allocate)(size_t));
 
 static plugin_function *run;
-static const char *parting;
+static const char *staying, *parting;
 static unsigned long blocks;
 static bool of_program; /* it is the program itself that allocates, in `leaf` */
 static void (*at_parting_do)(void);
@@ -192,6 +198,70 @@ static void iteration(void)
     allocate(ROUNDS, 10000);
 }
 
+#define PAGE ((uintptr_t)4096)
+
+struct extent {
+    uintptr_t start, end;
+};
+
+/* Whole pages that the library with `run` in it takes. */
+static int find_extent(struct dl_phdr_info *info, size_t size, void *result)
+{
+    struct extent extent = {UINTPTR_MAX, 0};
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + header->p_vaddr, end = start + header->p_memsz;
+        if (header->p_type != PT_LOAD)
+            continue;
+        extent.start = start < extent.start ? start / PAGE * PAGE : extent.start;
+        extent.end = end > extent.end ? (end + PAGE - 1) / PAGE * PAGE : extent.end;
+    }
+    bool found = (uintptr_t)run >= extent.start && (uintptr_t)run < extent.end;
+    if (found)
+        *(struct extent *)result = extent;
+    return found;
+}
+
+static void open_staying(void)
+{
+    *(void **)&run = need(dlsym(need(dlopen(staying, RTLD_NOW)), "plugin_run_a"));
+}
+
+static char *map_writable(uintptr_t at, size_t bytes)
+{
+    char *p = mmap((void *)at, bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
+                   MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+    if (p == MAP_FAILED)
+        exit(3);
+    return p;
+}
+
+/* The copy allocates blocks of another size, from another place. */
+static void copied(void)
+{
+    struct extent extent = {0, 0};
+    plugin_function *before = run;
+    dl_iterate_phdr(find_extent, &extent);
+    size_t bytes = extent.end - extent.start;
+    char *copy = map_writable(0, bytes);
+    memcpy(copy, (void *)extent.start, bytes);
+    void *handle = need(dlopen(staying, RTLD_NOW));
+    dlclose(handle);
+    dlclose(handle);
+    memcpy(map_writable(extent.start, bytes), copy, bytes);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        run(2 * SIZE, 1, NULL);
+        usleep(20000);
+    }
+    munmap((void *)extent.start, bytes);
+    open_staying();
+    if (run != before)
+        exit(3);
+    dlclose(need(dlopen("libm.so.6", RTLD_NOW))); /* for the modules to be looked at */
+    allocate(ROUNDS, 50000);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -199,7 +269,7 @@ static const struct {
 } cases[] = {
     {"namespaces", namespaces, false},   {"fork", in_fork, false},       {"jump", jump, false},
     {"thread-ends", thread_ends, false}, {"meanwhile", meanwhile, true}, {"large", large, true},
-    {"iteration", iteration, false},
+    {"iteration", iteration, false},     {"copied", copied, false},
 };
 
 /* The monitor loads its unwinder once, soon after the start. All that follows here keeps the
@@ -208,6 +278,7 @@ static void await_unwinder(void)
 {
     for (int i = 0; i < 1000 && !dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_NOLOAD); i++)
         usleep(10000);
+    until_known(); /* and has found in it what it needs */
 }
 
 int main(int argc, char **argv)
@@ -215,6 +286,7 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 2;
     await_unwinder();
+    staying = argv[2];
     parting = argv[3];
     sem_init(&parts, 0, 0);
     sem_init(&may_go, 0, 0);
@@ -223,7 +295,7 @@ int main(int argc, char **argv)
             continue;
         of_program = cases[i].of_program;
         if (!of_program)
-            *(void **)&run = need(dlsym(need(dlopen(argv[2], RTLD_NOW)), "plugin_run_a"));
+            open_staying();
         cases[i].run();
         printf("%s %zu %lu\n", of_program ? "leaf" : "plugin_run_a", SIZE, blocks);
         fprintf(stderr, "%d\n", (int)getpid());

@@ -40,6 +40,9 @@ class UnloadsTest(harness.TallyTest):
     def test_loaders_lock_is_held(self):
         self.check("iteration", 0.3)
 
+    def test_copy_in_between(self):
+        self.check("copied", 0.5)
+
 
 if __name__ == "__main__":
     harness.main()

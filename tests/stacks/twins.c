@@ -15,7 +15,6 @@
  * Status 4: the twins do not meet (another stack pointer, another address), nothing is shown.
  */
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,6 +24,8 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include "until_known.h"
 
 #if defined(__clang__)
 #define OPAQUE __attribute__((noinline))
@@ -235,43 +236,6 @@ typedef void plugin_function(size_t size, unsigned long times, void (*allocate)(
 
 /* How a visit to a library goes on after its first allocations. */
 enum pause { NO_PAUSE, SHORT_PAUSE, UNTIL_KNOWN };
-
-/* Reads a file of the process without allocating; its length, 0 where it is not there. */
-static size_t read_small(const char *path, char *text, size_t room)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, room - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return n > 0 ? (size_t)n : 0;
-}
-
-/* How often the monitor's thread has gone to sleep; -1 where there is none. */
-static long monitor_turns(void)
-{
-    static long task;
-    char path[64], text[4096];
-    /* Threads are numbered upwards, and the monitor is among the first. */
-    for (long id = getpid() + 1; !task && id < getpid() + 1000; id++) {
-        snprintf(path, sizeof path, "/proc/self/task/%ld/comm", id);
-        if (read_small(path, text, sizeof text) && strcmp(text, "heaptally\n") == 0)
-            task = id;
-    }
-    snprintf(path, sizeof path, "/proc/self/task/%ld/status", task);
-    read_small(path, text, sizeof text);
-    const char *turns = strstr(text, "\nvoluntary_ctxt_switches:");
-    return turns ? atol(strchr(turns, ':') + 1) : -1;
-}
-
-/* Waits until the monitor has had the time to find out what was asked before: however busy the
- * machine is, it has done its work when it has gone to sleep a few times. */
-static void until_known(void)
-{
-    long before = monitor_turns();
-    while (before >= 0 && monitor_turns() < before + 15)
-        usleep(1000);
-}
 
 static ElfW(Addr) visit(const char *file, const char *function, size_t size, unsigned long times,
                         void (*allocate)(size_t), enum pause pause)
