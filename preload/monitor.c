@@ -44,9 +44,9 @@
 #define BURST          (50 * HT_MILLISECOND) /* how long after a new stack others are expected */
 #define EAGER          HT_SECOND             /* and how long polls stay short */
 #define DESCRIBE_EVERY (10 * HT_MILLISECOND) /* at most */
-#define LOOKS_A_TICK   4u  /* looks at the counters in each tick, at random moments */
-#define REST_LEARNING  1u  /* times the last turn, while new stacks come: half of a core */
-#define REST_STEADY    19u /* otherwise: a twentieth */
+#define LOOKS_A_TICK   4u /* looks at the counters in each tick, at random moments */
+#define ADVANCE        (50 * HT_MILLISECOND) /* work on new stacks that may come before its rest */
+#define REST_STEADY    19u /* times the last turn, in no hurry: a twentieth of a core */
 #define PARK_FINAL     (2 * HT_SECOND)
 
 #define CREDENTIALS_EVERY   (500 * HT_MILLISECOND)
@@ -84,6 +84,7 @@ static struct {
     uint64_t served; /* when the control socket last was */
     bool waits;      /* nothing is done before `credentials` */
     bool one_core;   /* all that the thread may run on: what it takes, the program may lack */
+    uint64_t debt, debt_at; /* rest that is owed for work on new stacks, and when it was so much */
     uint64_t random;
 } due;
 
@@ -145,6 +146,19 @@ static void plan_poll(uint64_t now, unsigned new_stacks)
 static uint64_t at_the_earliest(uint64_t planned, uint64_t cpu_began, uint64_t rest)
 {
     uint64_t earliest = ht_now_ns() + (ht_thread_cpu_ns() - cpu_began) * rest;
+    return planned > earliest ? planned : earliest;
+}
+
+/* The same while new stacks come: half of a core, but ahead of its rest as much as most programs
+ * ever need, where they have other cores meanwhile. */
+static uint64_t after_rest_owed(uint64_t planned, uint64_t cpu_began)
+{
+    uint64_t now = ht_now_ns(), took = ht_thread_cpu_ns() - cpu_began;
+    uint64_t rested = now - due.debt_at, advance = due.one_core ? 0 : ADVANCE;
+    rested = rested > took ? rested - took : 0;
+    due.debt = (due.debt > rested ? due.debt - rested : 0) + took;
+    due.debt_at = now;
+    uint64_t earliest = now + (due.debt > advance ? due.debt - advance : 0);
     return planned > earliest ? planned : earliest;
 }
 
@@ -214,7 +228,8 @@ static void work(uint64_t now)
     unsigned new_stacks = ht_aggregate_answer();
     ht_modules_settle(now);
     plan_poll(now, new_stacks);
-    due.poll = at_the_earliest(due.poll, began, in_burst(now) ? REST_LEARNING : REST_STEADY);
+    due.poll = in_burst(now) ? after_rest_owed(due.poll, began)
+                             : at_the_earliest(due.poll, began, REST_STEADY);
     if (now >= due.description)
         describe();
     if (counting && (now >= due.tick || now >= due.look))
