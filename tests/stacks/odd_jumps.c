@@ -138,7 +138,7 @@ static void disturb_all(unsigned most, unsigned stride, bool same_way)
  */
 
 #define MANY        (1u << 30)
-#define DEEP_ENOUGH 3
+#define DEEP_ENOUGH 2
 
 static unsigned needed; /* instructions, by the allocation that is interrupted */
 
@@ -176,7 +176,7 @@ static void cancelled(void)
         run_thread(counting_thread, way);
         usleep(5000); /* for the stacks to get known */
     }
-    for (uintptr_t left = 0; left < 2000; left += left < 300 ? 1 : 17)
+    for (uintptr_t left = 0; left < 2000; left += left < 300 ? 1 : 31)
         run_thread(disturbed_thread, left);
 }
 
@@ -204,7 +204,7 @@ static OPAQUE void with_stack_of_its_own(bool for_fiber)
         stack_t stack = {.ss_sp = area, .ss_size = 64 << 10};
         sigaltstack(&stack, NULL);
     }
-    disturb_all(6000, 11, false);
+    disturb_all(6000, 19, false);
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);
     __asm__ volatile("" ::"r"(area) : "memory");
@@ -264,7 +264,7 @@ int main(int argc, char **argv)
     else if (strcmp(cases[which].name, "known") == 0)
         disturb_all(500, 1, true);
     else
-        disturb_all(6000, 11, false);
+        disturb_all(6000, 19, false);
     visit_some(0, 10 * PATHS);
     fprintf(stderr, "%lu deeds\n", deeds);
     printf("%lu\n", blocks);
