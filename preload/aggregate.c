@@ -534,23 +534,6 @@ static bool finish_place(struct place *place)
     return __atomic_load_n(&place->total->started, __ATOMIC_RELAXED) == place->finished;
 }
 
-/*
- * Takes over what was found. A block that had been counted when the last look came, and that the
- * allocator then did not have, has been taken back since: it stays, as one that came and went, so
- * that no figure falls.
- */
-static void take_figures(struct place *place)
-{
-    for (unsigned f = HT_ALLOCATED_BYTES; f <= HT_ALLOCATED_BLOCKS; f++) {
-        if (__builtin_expect(place->next[f] >= place->raw[f], 1))
-            continue;
-        uint64_t fall = place->raw[f] - place->next[f];
-        place->spent[f] -= fall;
-        place->spent[f - HT_ALLOCATED_BYTES + HT_FREED_BYTES] -= fall;
-    }
-    memcpy(place->raw, place->next, sizeof place->raw);
-}
-
 /* One try: figures into `raw` of all sites that stood still; how many did not. */
 static uint32_t try_look(void)
 {
@@ -563,7 +546,7 @@ static uint32_t try_look(void)
             __builtin_prefetch(place_at(i + AHEAD)->view, 1); /* of the sums that follow */
         place->moving = !finish_place(place);
         if (!place->moving)
-            take_figures(place);
+            memcpy(place->raw, place->next, sizeof place->raw);
         moving += place->moving;
     }
     return moving;
@@ -626,7 +609,7 @@ static void catch_figures(struct place *place, uint32_t site)
             raise_figures(place->raw, place->next);
         if (rest != STILL)
             continue;
-        take_figures(place);
+        memcpy(place->raw, place->next, sizeof place->raw);
         return;
     }
 }

@@ -87,8 +87,7 @@ static struct ht_trend *trend_of(uint32_t subject)
     return *at;
 }
 
-/* An allocation that fails is counted first and then taken back: seen in between, a count that only
- * rises would seem to fall. */
+/* These counts only rise. Should one seem to fall, the trend is not to be lost for that. */
 static void keep_from_falling(uint64_t *count, uint64_t before)
 {
     if (before != HT_TREND_UNKNOWN && *count < before)

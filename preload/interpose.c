@@ -83,8 +83,14 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
     void *p = ask(how, alignment, ht_seal_padded(size));
     if (p)
         ht_track_allocated(p, counted, entry);
-    else
-        ht_track_refused();
+    return p;
+}
+
+/* The block at `p` is there, but its stack is not remembered, or its cell not there. */
+static COLD void *count_cold(void *p, size_t size, ht_entry entry)
+{
+    ht_track_allocated(p, size, entry);
+    __asm__("" : "+r"(p)); /* else clang sees that it is the same, and keeps it across the call */
     return p;
 }
 
@@ -95,23 +101,22 @@ static inline bool over_other(const struct ht_thread *thread)
 }
 
 /* The short way with another allocator beneath, out of line like all but glibc's. The allocator is
- * asked how much it gave; a block that has no room for a seal is not counted after all. */
+ * asked how much it gave. */
 static OUTLINED void *allocate_other(enum how how, size_t alignment, size_t size, ht_entry entry)
 {
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
-    if (size >= HT_SHORT_WAY_BELOW || !over_other(thread) ||
-        UNLIKELY(!ht_track_coming(thread, size, entry, &site)))
+    if (size >= HT_SHORT_WAY_BELOW || !over_other(thread))
         return allocate_cold(how, alignment, size, size, entry);
     void *p = LIKELY(how == BY_MALLOC) ? ht_real.malloc(ht_seal_padded(size))
                                        : ask(how, alignment, ht_seal_padded(size));
     if (UNLIKELY(!p))
-        return ht_track_failed(site, size);
+        return p;
     size_t usable = ht_real.malloc_usable_size(p) & ~(size_t)7; /* as in ht_block_usable */
-    if (LIKELY(usable >= size + HT_SEAL_SIZE))
-        return ht_seal_write_other(p, usable, size, site);
-    ht_track_failed(site, size);
-    return p;
+    if (UNLIKELY(usable < size + HT_SEAL_SIZE) ||
+        UNLIKELY(!ht_track_allocated_fast(thread, size, entry, &site)))
+        return count_cold(p, size, entry);
+    return ht_seal_write_other(p, usable, size, site);
 }
 
 /* `here`: the entry is that of the function into which this is inlined, which the rare case then
@@ -122,14 +127,20 @@ allocate_from(enum how how, size_t alignment, size_t size, ht_entry entry, bool 
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     void *p;
-    if (UNLIKELY(size >= ht_short_way_below || thread->busy ||
-                 !ht_track_coming(thread, size, entry, &site))) {
+    if (UNLIKELY(size >= ht_short_way_below || thread->busy)) {
         p = allocate_other(how, alignment, size, here ? HT_ENTRY() : entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;
     }
     p = ask(how, alignment, size + HT_SEAL_SIZE);
-    return LIKELY(p) ? ht_seal_write_fast(p, size, site) : ht_track_failed(site, size);
+    if (UNLIKELY(!p))
+        return p;
+    if (UNLIKELY(!ht_track_allocated_fast(thread, size, entry, &site))) {
+        p = count_cold(p, size, here ? HT_ENTRY() : entry);
+        __asm__("" : "+r"(p));
+        return p;
+    }
+    return ht_seal_write_fast(p, size, site);
 }
 
 /* For an entry point. */

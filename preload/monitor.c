@@ -180,7 +180,6 @@ static void look(uint64_t now)
     uint64_t interval = ht_settings.value[HT_OPT_INTERVAL], began = ht_thread_cpu_ns();
     bool tick = now >= due.tick;
     ht_aggregate_look(tick ? HT_LOOK_TICK : HT_LOOK_SAMPLE);
-    ht_track_looked();
     if (tick) {
         struct ht_moment moment = ht_moment_now();
         ht_detect_tick(&moment);

@@ -6,12 +6,6 @@
 
 #include "tag.h"
 
-/* Failures between two looks with which allocations still go the short way: a look hardly ever
- * falls into one of so few. And looks without any after which they go it again: a thread that fails
- * all the time may not be running for a few. */
-#define BEARABLE_FAILURES 4u
-#define QUIET_LOOKS       40u
-
 uint32_t ht_slow;
 size_t ht_short_way_below = HT_SHORT_WAY_BELOW;
 
@@ -88,51 +82,6 @@ static void count_freed(const struct ht_block *block)
     ht_track_begin(thread);
     ht_count(thread, block->site, HT_FREED_BYTES, block->size);
     ht_track_end(thread);
-}
-
-static uint32_t failures; /* since the last look; any thread */
-
-/* Takes a block off a cell that is known to have counted it; false if that was moved since. */
-static bool take_from_cell(struct ht_cell *cell, size_t size)
-{
-    uint64_t *bytes = &cell->figures[HT_ALLOCATED_BYTES], *blocks = bytes + 1;
-    if (*bytes < size || *blocks == 0)
-        return false;
-    __atomic_store_n(bytes, *bytes - size, __ATOMIC_RELAXED);
-    __atomic_store_n(blocks, *blocks - 1, __ATOMIC_RELAXED);
-    return true;
-}
-
-/* From where the block was counted, so that no reader finds less than nothing there: a cell, or,
- * where that was moved since, the totals. */
-void *ht_track_failed(uint32_t site, size_t size)
-{
-    struct ht_thread *thread = ht_self;
-    uint32_t place = ht_cell_place(site);
-    ht_track_begin(thread);
-    if (*ht_cell_site(thread, place) != site || !take_from_cell(ht_cell(thread, place), size)) {
-        struct ht_total *total = ht_total(site);
-        __atomic_fetch_sub(&total->figures[HT_ALLOCATED_BYTES], size, __ATOMIC_RELAXED);
-        __atomic_fetch_sub(&total->figures[HT_ALLOCATED_BLOCKS], 1, __ATOMIC_RELAXED);
-    }
-    ht_track_end(thread);
-    if (__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED) == BEARABLE_FAILURES)
-        ht_slow_add(HT_SLOW_FAILURES);
-    return NULL;
-}
-
-void ht_track_refused(void)
-{
-    if (ht_slow & HT_SLOW_FAILURES)
-        __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);
-}
-
-void ht_track_looked(void)
-{
-    static unsigned quiet;
-    quiet = __atomic_exchange_n(&failures, 0, __ATOMIC_RELAXED) ? 0 : quiet + 1;
-    if (quiet >= QUIET_LOOKS && (ht_slow & HT_SLOW_FAILURES))
-        ht_slow_remove(HT_SLOW_FAILURES);
 }
 
 void ht_track_allocated(void *p, size_t size, ht_entry entry)

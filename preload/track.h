@@ -22,7 +22,6 @@
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator. For good */
-#define HT_SLOW_FAILURES  8u /* counted, but not before: the allocator often has no memory */
 extern uint32_t ht_slow HT_HIDDEN;
 
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
@@ -35,21 +34,6 @@ bool ht_slow_remove(uint32_t reason);
 
 /* ---- the rare cases, out of line ----------------------------------------------------------------
  */
-
-/*
- * The allocator had no memory: takes back what ht_track_coming counted. Returns NULL.
- *
- * A look in between has seen the block, which then stays as one that came and went. So that this
- * is rare, allocations that fail often no longer go the short way.
- */
-void *ht_track_failed(uint32_t site, size_t size);
-
-/* The allocator had no memory, and nothing had been counted. */
-void ht_track_refused(void);
-
-/* The monitor has looked at the counters: where nothing has failed for a number of times,
- * allocations go the short way again. */
-void ht_track_looked(void);
 
 /* Counts a new block and seals it, the general way. */
 void ht_track_allocated(void *p, size_t size, ht_entry entry);
@@ -91,13 +75,10 @@ static inline void ht_track_end(struct ht_thread *thread)
     thread->busy = 0;
 }
 
-/*
- * Counts a block of `size` bytes that is about to be allocated, the shortest way, and tells its
- * site; false, with nothing done, where its stack is not remembered or its cell not there. Counting
- * comes before the call of the allocator, so that little has to be kept across it.
- */
+/* Counts a new block of `size` bytes, the shortest way, and tells its site; false, with nothing
+ * done, where its stack is not remembered or its cell not there. The caller seals it. */
 static inline __attribute__((always_inline)) bool
-ht_track_coming(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
+ht_track_allocated_fast(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
 {
     ht_track_begin(thread);
     const struct ht_memo_record *record = ht_memo_find(thread, entry);

@@ -29,24 +29,30 @@ class Blocks(harness.TallyTest):
         self.expect("adopted: instantiations of the second", second["instantiations"], 100)
         self.expect("adopted: blocks ever allocated by the first", first["allocated_blocks"], 100)
 
+    def refused(self, name, beneath, **more):
+        env = self.environment({}, beneath) | more
+        result = harness.run([harness.program("refused"), 1500], self.dir, env)
+        self.expect(f"refused by {name}: exit status", result.status, 0)
+        refused = controller(self.report(self.only_snapshot()), "asked")
+        there = int(result.out)
+        self.expect(f"refused by {name}: blocks and bytes ever, of {there} that were there",
+                    (refused["allocated_blocks"], refused["allocated_bytes"]),
+                    (there, 100 * there))
+        self.expect(f"refused by {name}: live, and whether the peak is one block at most",
+                    (refused["live_blocks"], refused["live_bytes"], refused["peak_bytes"] <= 100),
+                    (0, 0, True))
+        self.expect_that(f"refused by {name}: verdict", refused["verdict"],
+                         refused["verdict"] != "invalid", "any but invalid")
+
     def test_refused(self):
         """Blocks that the allocator does not have are none: they never seem to be there, nor to
-        have been, but for one that a look at the counters falls into: it came and went."""
-        result = self.tally([harness.program("refused"), 1500])
-        self.expect("refused: exit status", result.status, 0)
-        report = self.report(self.only_snapshot())
-        refused = controller(report, "asked")
-        self.expect("refused: live", (refused["live_blocks"], refused["live_bytes"]), (0, 0))
-        there, seen = int(result.out), refused["allocated_blocks"] - int(result.out)
-        self.expect_that("refused: blocks beyond those that were there", seen, 0 <= seen <= 2,
-                         "0 to 2")
-        self.expect(f"refused: bytes of {there} blocks and {seen}", refused["allocated_bytes"],
-                    100 * there + 50000 * seen)
-        self.expect_that("refused: peak", refused["peak_bytes"],
-                         refused["peak_bytes"] <= (50100 if seen else 100),
-                         "one block" if seen else "one block that was there")
-        self.expect_that("refused: verdict", refused["verdict"], refused["verdict"] != "invalid",
-                         "any but invalid")
+        have been."""
+        self.refused("glibc", None)
+
+    def test_refused_slowly(self):
+        """Nor while the counters are looked at before the allocator has answered."""
+        self.refused("a slow allocator", harness.program("signal_safe_allocator.so"),
+                     REFUSE_AFTER_MS="5")
 
     def test_overrun(self):
         result = self.tally([harness.program("overrun")])

@@ -339,53 +339,9 @@ START_TEST(states_are_recycled)
 END_TEST
 #endif
 
-/* What a look has seen stays, as a block that came and went, and nothing seems to be alive. */
-START_TEST(refused_blocks_let_no_figure_fall)
-{
-    make_sites();
-    ck_assert(ht_aggregate_begin() && ht_thread_begin());
-    const uint32_t site = sites[0];
-    uint32_t other = site; /* of the same cell */
-    for (unsigned i = 1; i < SITES && other == site; i++)
-        other = ht_cell_of(sites[i]) == ht_cell_of(site) ? sites[i] : site;
-    ck_assert_uint_ne(other, site);
-    for (unsigned moved = 0; moved < 2; moved++) {
-        count(ht_self, site, HT_ALLOCATED_BYTES, 700);
-        count(ht_self, site, HT_ALLOCATED_BYTES, 100);
-        ht_aggregate_discover();
-        ht_aggregate_look(HT_LOOK_SAMPLE);
-        struct htl_figures seen = ht_site_view(site)->now;
-        if (moved) /* a handler has taken the cell, and given it back */
-            count(ht_self, other, HT_ALLOCATED_BYTES, 8);
-        if (moved)
-            count(ht_self, site, HT_ALLOCATED_BYTES, 8);
-        ck_assert_ptr_null(ht_track_failed(site, 100));
-        ck_assert_uint_eq(ht_self->busy, 0);
-        ht_aggregate_look(HT_LOOK_SAMPLE);
-        struct htl_figures now = ht_site_view(site)->now;
-        ck_assert_uint_eq(now.allocated_bytes, seen.allocated_bytes);
-        ck_assert_uint_eq(now.allocated_blocks, seen.allocated_blocks);
-        ck_assert_uint_eq(ht_live_bytes(&now), (moved ? 1408 : 700));
-        ck_assert_uint_eq(now.allocated_blocks - now.freed_blocks, (moved ? 3 : 1));
-    }
-    for (unsigned i = 2; i < 8; i++) {
-        ck_assert_uint_eq(ht_short_way_below > 0, i < 4); /* failures so far */
-        count(ht_self, site, HT_ALLOCATED_BYTES, 100);
-        ht_track_failed(site, 100);
-    }
-    for (unsigned quiet = 0; quiet < 60; quiet++) {
-        ht_track_looked(); /* the first time there were failures */
-        ck_assert_uint_eq(ht_short_way_below > 0, quiet >= 40);
-        if (quiet == 50)
-            ht_track_refused(); /* of no account while there are few */
-    }
-}
-END_TEST
-
 SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
              sites_that_move_all_the_time_do_not_stand_still, moved_blocks_let_no_figure_fall,
 #if !HT_THREAD_SANITIZER
              states_are_recycled, sites_wait_for_memory,
 #endif
-             two_ids_are_one_site, what_comes_to_no_tag_counts, refused_blocks_let_no_figure_fall,
-             eviction_cut_short_by_a_fork)
+             two_ids_are_one_site, what_comes_to_no_tag_counts, eviction_cut_short_by_a_fork)

@@ -4,7 +4,8 @@
  * can interrupt heaptally's own code at every instruction without breaking the allocator.
  *
  * It hands out fresh memory from one large reservation by a single atomic addition and takes
- * nothing back. The usable size stands in the 16 bytes in front of each block.
+ * nothing back. The usable size stands in the 16 bytes in front of each block. Where
+ * REFUSE_AFTER_MS is in the environment, it refuses large blocks, and thinks that long before.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -13,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#define LARGE    12000
 #define RESERVED ((size_t)1 << 36)
 #define HEAD     16
 
@@ -36,11 +39,17 @@ static uintptr_t region_start(void)
     return start;
 }
 
+static int refuses(size_t size)
+{
+    const char *ms = size < LARGE ? NULL : getenv("REFUSE_AFTER_MS");
+    return ms && usleep((useconds_t)atoi(ms) * 1000) == 0;
+}
+
 static void *take(size_t size, size_t align)
 {
     uintptr_t start = region_start();
     size_t usable = size ? (size + 15) & ~(size_t)15 : 16;
-    if (size > RESERVED / 2 || !start)
+    if (size > RESERVED / 2 || !start || refuses(size))
         goto none;
     if (align < 16)
         align = 16;
