@@ -776,6 +776,7 @@ static void sum_tags(bool only_first)
 
 void ht_aggregate_look(enum ht_look why)
 {
+    ht_aggregate_describe(); /* sites of frames that are not described are not seen */
     use_tag_sites();
     use_new_stack_sites(); /* a pass over a large table: not at every poll */
     if (watch_new_threads()) {

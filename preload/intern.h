@@ -8,13 +8,12 @@
  * id. A segment is never moved: the monitor lays the next, larger one (ht_intern_grow) once the
  * last is half full, or crowded: a key found no place within the probes (of tables that are nearly
  * half full one in five has such a key, and if they fill no further it would never get one). A
- * program's thread never grows anything: where the table is full for
- * it, it gets HT_INTERN_FULL and makes do with less detail.
+ * program's thread never grows anything: where the table is full for it, it gets HT_INTERN_FULL and
+ * makes do with less detail.
  *
  * Twice: of two threads that insert the same key while a new segment is being published, one may
  * not see the segment that the other uses, and the key gets two ids. From then on the later one is
- * found. Everything behind ids adds up
- * by key at the end, so this costs a slot and nothing else.
+ * found. Everything behind ids adds up by key at the end, so this costs a slot and nothing else.
  *
  *   segment 0: base 4, size 8, keys [0, a, 0, 0, b, 0, 0, 0]   a has id 5, b has id 8
  *   segment 1: base 12, size 32, keys [...]                    the next key goes here

@@ -12,7 +12,7 @@
 #define LARGE_TREE_BITS 13u
 #define LARGE_ROOMS     8u /* half a megabyte each; as many threads may have one */
 
-#define MANY_LAPS  2u  /* so often a ring has been written over that is too small */
+#define MANY_LAPS  2u  /* so often a thread has written over a ring that is too small for it */
 #define CALLS_EACH 16u /* of ht_memo_rooms_grow, for one that goes through all threads */
 
 /* NULL without memory. */
@@ -50,11 +50,13 @@ void ht_memo_rooms_grow(uint32_t sites)
     for (; thread && rooms < LARGE_ROOMS; thread = thread->next) {
         if (!wants_room(thread))
             continue;
-        rooms++; /* also those that cannot be had: they are not asked for again and again */
+        rooms++; /* also those that cannot be had */
         struct ht_memo_room *room = lay();
-        if (room && is_in_reach(thread, room))
-            __atomic_store_n(&thread->larger_room, room, __ATOMIC_RELEASE);
-        else if (room)
+        if (room && !is_in_reach(thread, room)) {
             ht_heap_free(room);
+            room = NULL;
+        }
+        /* Without: the one that it has, so that it is not asked for again. */
+        __atomic_store_n(&thread->larger_room, room ? room : thread->memo_room, __ATOMIC_RELEASE);
     }
 }

@@ -211,8 +211,8 @@ static void say_if_memory_is_short(void)
            (double)ht_heap_mapped() / HT_MB);
 }
 
-/* Finds out about new frames, now and then: the program does not wait for it, as it does for rules.
- * Until then a look does not take in the sites that they are in. */
+/* Finds out about new frames, now and then: the program does not wait for it, as it does for rules,
+ * but a look does for what has not been found by then. */
 static void describe(void)
 {
     uint64_t began = ht_thread_cpu_ns();

@@ -98,10 +98,10 @@ static void note_fp_moved(void *context, uintptr_t address, uintptr_t value)
 static bool read_word(void *context, uintptr_t address, uintptr_t *word)
 {
     struct walk *walk = context;
-    if (address < ht_entry_sp(walk->entry) || address + sizeof *word > walk->limit || address % 8)
-        return false;
     /* What lies further in is reached or not depending on where the walk began. */
     walk->unproven |= address < walk->at.sp;
+    if (address < ht_entry_sp(walk->entry) || address > walk->limit - sizeof *word || address % 8)
+        return false;
     *word = *(const uintptr_t *)address;
     return true;
 }
@@ -247,7 +247,8 @@ static void remember(const struct walk *walk, uint32_t site, uint32_t tag)
         .words = log->words + constant,
         .count = words - constant,
     };
-    if (!walk->unnoted)
+    /* A tag alone says that a table was full: it may have grown by the next time. */
+    if (!walk->unnoted && site >= HT_SITE_BASE)
         ht_memo_remember(walk->thread, &finding);
 }
 
@@ -316,7 +317,7 @@ struct own_stack {
 static bool read_own_stack(void *context, uintptr_t address, uintptr_t *word)
 {
     const struct own_stack *stack = context;
-    if (address < stack->low || address + sizeof *word > stack->high || address % 8)
+    if (address < stack->low || address > stack->high - sizeof *word || address % 8)
         return false;
     *word = *(const uintptr_t *)address;
     return true;
@@ -374,7 +375,8 @@ static uint32_t site_alone(struct ht_thread *thread, ht_entry entry, uint32_t ta
         .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
         .known_stack = ht_is_own_stack(thread, ht_entry_sp(entry)),
     };
-    ht_memo_remember(thread, &finding);
+    if (finding.site >= HT_SITE_BASE)
+        ht_memo_remember(thread, &finding);
     return finding.site;
 }
 

@@ -222,10 +222,9 @@ void ht_thread_find_main_bounds(struct ht_thread *thread)
 static void lose(struct ht_thread *thread, uintptr_t end)
 {
     bool is_guard = thread == ht_self && (uintptr_t)__builtin_frame_address(0) >= end;
-    __atomic_store_n(&thread->stack_low, is_guard ? end : NOT_TO_BE_KNOWN, __ATOMIC_RELAXED);
-    if (!is_guard)
-        __atomic_store_n(&thread->stack_high, NOT_TO_BE_KNOWN, __ATOMIC_RELAXED);
-    thread->walk_log.kept = 0;
+    if (!is_guard) /* first: at no time is the stack larger than it was */
+        __atomic_store_n(&thread->stack_high, NOT_TO_BE_KNOWN, __ATOMIC_RELEASE);
+    __atomic_store_n(&thread->stack_low, is_guard ? end : NOT_TO_BE_KNOWN, __ATOMIC_RELEASE);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     ht_thread_forget_stacks(thread);
 }
@@ -247,6 +246,7 @@ static void take_stack(struct ht_thread *thread)
     bool same = thread->thread_pointer == pointer;
     thread->thread_pointer = pointer;
     thread->stack_low = thread->stack_high = thread->stack_root = 0;
+    thread->memo_laps = 0;
     thread->walk_log.kept = 0;
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
@@ -258,7 +258,7 @@ static void take_stack(struct ht_thread *thread)
 static bool is_on_own_stack(const struct ht_thread *thread)
 {
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-    return !thread->stack_high || (sp >= thread->stack_low && sp < thread->stack_high);
+    return !thread->stack_high || ht_is_own_stack(thread, sp);
 }
 
 static bool begin(void)

@@ -89,10 +89,11 @@ struct ht_thread {
 
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
-    uint32_t taken;           /* by compare-and-swap: 1 while a thread owns the state */
-    bool mortal;              /* once there is no thread `tid`, nobody owns it any more */
-    uintptr_t stack_low;      /* the thread's own stack; both 0 where it is not known */
-    uintptr_t stack_high;     /* memory from a stack pointer of the thread's to here is mapped */
+    uint32_t taken;       /* by compare-and-swap: 1 while a thread owns the state */
+    bool mortal;          /* once there is no thread `tid`, nobody owns it any more */
+    uintptr_t stack_low;  /* the thread's own stack; both 0 while it is not known, and 1 where it
+                             cannot be, which any thread may say (ht_threads_lose) */
+    uintptr_t stack_high; /* memory from a stack pointer of the thread's to here is mapped */
     uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
     uintptr_t stack_root;     /* stack pointer of the outermost frame seen on it, 0 for none */
     struct ht_thread *next;   /* in the list of all states; never changes */
@@ -105,7 +106,8 @@ struct ht_thread {
     struct ht_cell cells[HT_CELLS];
     uint32_t cell_sites[HT_CELLS]; /* whose figures a cell holds, or HT_NO_SITE */
 
-    int32_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records; 0, where none is, for none */
+    int32_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records; 0, where none is, for none:
+                                                    any thread may empty it */
     struct ht_memo_room first_room;
 } __attribute__((aligned(64)));
 

@@ -157,6 +157,44 @@ START_TEST(room_grows_where_it_is_needed)
 }
 END_TEST
 
+/* The topmost word of all addresses is one that nobody may read: code that keeps a small number
+ * where a caller keeps its frame pointer, and does not say so, leads there. */
+START_TEST(small_numbers_are_no_frame_pointers)
+{
+    struct ht_thread *thread = lay_stacks(1, false, 1000, memo_heap);
+    uintptr_t pc = 0x800000;
+    struct unwind_rule rule = {.kind = UNWIND_STEP,
+                               .cfa_base = UNWIND_CFA_RBP_DEREF,
+                               .deref_offset = -8,
+                               .cfa_offset = 16};
+    *ht_frame_rule(ht_intern(&ht_frames, pc, true)) = unwind_rule_pack(&rule);
+    memo_stack[AT - 1] = pc;
+    for (unsigned known = 0; known < 2; known++)
+        for (uintptr_t fp = 0; fp < 64; fp += 8) {
+            memo_stack[AT - 2] = fp;
+            thread->stack_high = known ? (uintptr_t)(memo_stack + MEMO_WORDS) : 0;
+            uint32_t site = ht_site_find(thread, (ht_entry)&memo_stack[AT - 2], 0);
+            ck_assert_uint_eq(ht_stack_root(ht_site_stack(site)), HT_STACK_CUT);
+            ck_assert(!ht_counting_is_over(thread, (ht_entry)&memo_stack[AT - 2]));
+        }
+}
+END_TEST
+
+/* What found a table full is found whole once there is room. */
+START_TEST(a_full_table_is_not_remembered)
+{
+    struct ht_thread *thread = lay_stacks(1, false, 1000, memo_heap);
+    memcpy(memo_stack, stacks[0], sizeof memo_stack);
+    ht_entry entry = (ht_entry)&memo_stack[AT - 2];
+    const struct ht_intern_segment *segment = &ht_sites.segments[0];
+    for (uint64_t key = 1; segment->used < segment->size; key++)
+        ht_intern(&ht_sites, key << 40, true);
+    ck_assert_uint_eq(ht_site_find(thread, entry, 0), 0);
+    ht_site_grow();
+    ck_assert_uint_ge(ht_site_find(thread, entry, 0), HT_SITE_BASE);
+}
+END_TEST
+
 /* An unknown frame is asked for once; while that is awaited, and when the ring is full, the
  * immediate return address has to do. */
 START_TEST(unknown_frames_are_captured)
@@ -232,5 +270,6 @@ END_TEST
 
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
              many_stacks_have_one_key, room_grows_where_it_is_needed,
+             small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
              generations_void_what_was_remembered, unknown_frames_are_captured,
              bounds_are_those_of_libc)
