@@ -30,11 +30,15 @@ __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
 struct ht_thread *ht_threads;
 
 /* The first threads of a process are its main loops: they begin with room for many stacks. The
- * others stay, with everything, within one 56 KB block. */
+ * others stay, with everything and with what the heap adds, within a 48 KB block: five of these
+ * make up what it maps at a time. */
 #define ROOMY_THREADS 4
-static const struct {
-    uint32_t words, tree_bits;
-} roomy = {15 << 10, 11}, modest = {1920, 9};
+#define ROOMY_WORDS   (15u << 10)
+#define ROOMY_TREE    11u
+#define MODEST_WORDS  1280u
+#define MODEST_TREE   8u
+_Static_assert(sizeof(struct ht_thread) + 8 * MODEST_WORDS + (4 << MODEST_TREE) + 80 <= 48 << 10,
+               "one block");
 
 bool ht_main_thread_ended;
 uint64_t ht_last_blocked;
@@ -180,8 +184,8 @@ static struct ht_thread *inherit(void)
 static struct ht_thread *make(void)
 {
     bool early = threads_made++ < ROOMY_THREADS;
-    uint32_t words = early ? roomy.words : modest.words;
-    uint32_t tree_bits = early ? roomy.tree_bits : modest.tree_bits;
+    uint32_t words = early ? ROOMY_WORDS : MODEST_WORDS;
+    uint32_t tree_bits = early ? ROOMY_TREE : MODEST_TREE;
     struct ht_thread *thread = ht_heap_alloc(sizeof *thread + ht_memo_room_bytes(words, tree_bits),
                                              _Alignof(struct ht_thread));
     if (!thread)

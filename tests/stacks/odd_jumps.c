@@ -119,12 +119,18 @@ static void visit_some(unsigned from, unsigned count)
         visit((from + i) * 77);
 }
 
-/* Every instruction in turn, no more than so many, and no more once none of the ways has as many.
- */
+/* An allocation on a stack that is remembered takes fewer instructions than this; whether all of
+ * those here are at one time depends on where they lie. */
+#define REMEMBERED 500u
+#define FINE       5u
+
+/* One instruction after the other, in steps of `stride` and finer ones where all ways go, no more
+ * than so many, and no more once none of the ways has as many. */
 static void disturb_all(unsigned most, unsigned stride, bool same_way)
 {
-    unsigned longest = 0;
-    for (unsigned steps = 0; steps < most && steps <= longest + 16 * stride; steps += stride) {
+    unsigned longest = 0, fine = stride < FINE ? stride : FINE;
+    for (unsigned steps = 0; steps < most && steps <= longest + 1500;
+         steps += steps < REMEMBERED ? fine : stride) {
         visit(steps);
         unsigned way = same_way ? 3 : 3 + steps * 7;
         if (disturb(steps, way, way % 4))
@@ -204,7 +210,7 @@ static OPAQUE void with_stack_of_its_own(bool for_fiber)
         stack_t stack = {.ss_sp = area, .ss_size = 64 << 10};
         sigaltstack(&stack, NULL);
     }
-    disturb_all(6000, 19, false);
+    disturb_all(6000, 13, false);
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);
     __asm__ volatile("" ::"r"(area) : "memory");
@@ -264,7 +270,7 @@ int main(int argc, char **argv)
     else if (strcmp(cases[which].name, "known") == 0)
         disturb_all(500, 1, true);
     else
-        disturb_all(6000, 19, false);
+        disturb_all(6000, 13, false);
     visit_some(0, 10 * PATHS);
     fprintf(stderr, "%lu deeds\n", deeds);
     printf("%lu\n", blocks);
