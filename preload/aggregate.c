@@ -333,12 +333,6 @@ void ht_aggregate_describe(void)
     ht_rules_describe_frames();
 }
 
-void ht_aggregate_discover(void)
-{
-    ht_aggregate_answer();
-    ht_aggregate_describe();
-}
-
 /* ---- one look -----------------------------------------------------------------------------------
  */
 

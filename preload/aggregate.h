@@ -64,12 +64,9 @@ bool ht_aggregate_begin(void);
 /* Works off captures. Returns how many. */
 unsigned ht_aggregate_answer(void);
 
-/* Describes new frames: sites that these are in are not taken in by a look before. A pass over a
- * large table, and over symbols where rules need names. */
+/* Describes new frames, as each look does first: what was done before, it need not wait for. A pass
+ * over a large table, and over symbols where rules need names. */
 void ht_aggregate_describe(void);
-
-/* Both. */
-void ht_aggregate_discover(void);
 
 /* Why the counters are looked at. */
 enum ht_look {

@@ -1,6 +1,7 @@
 /*
- * The exported symbols, and nothing else: each entry point is the underlying call between the two
- * halves of tracking. What is rare goes to a cold function and costs the normal case one test.
+ * The exported symbols, and nothing else: each entry point is the underlying call, and tracking
+ * after it of the block that came, before it of the block that goes. What is rare goes to a cold
+ * function and costs the normal case one test.
  *
  * Promises kept here: the pointer is the allocator's own; sizes, alignments, failures and errno are
  * the allocator's; a block that we have never seen goes through untouched.

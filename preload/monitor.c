@@ -541,7 +541,7 @@ void ht_monitor_stop_counting(void)
         struct ht_visit work;
         struct ht_moment moment = ht_moment_now();
         own_work_begin(&work);
-        ht_aggregate_discover();
+        ht_aggregate_answer();
         ht_aggregate_look(HT_LOOK_TICK);
         ht_detect_tick(&moment);
         ht_snapshot_tick(false, 0);
@@ -559,7 +559,7 @@ void ht_monitor_start_counting(void)
 {
     struct ht_visit work;
     own_work_begin(&work);
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_TICK);
     if (opened) {
         struct ht_moment moment = ht_moment_now();
@@ -581,7 +581,7 @@ void ht_monitor_start_counting(void)
 static void say_last_word(uint32_t end_reason)
 {
     open_file();
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_TICK);
     struct ht_moment moment = ht_moment_now();
     check_promises(&moment); /* a short run breaks them as well as a long one */
@@ -637,7 +637,7 @@ void ht_monitor_after_fork(void)
 
 bool ht_monitor_snapshot(void)
 {
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_TICK);
     return ht_snapshot_all();
 }

@@ -117,7 +117,7 @@ EXPORT int setns(int fd, int type)
 /* Handlers of signals call it too, so it must not look up the next one in the chain. */
 EXPORT int mprotect(void *start, size_t bytes, int how)
 {
-    if (!(how & (PROT_READ | PROT_WRITE)))
+    if (bytes > 0 && !(how & (PROT_READ | PROT_WRITE)))
         ht_threads_lose((uintptr_t)start, (uintptr_t)start + bytes);
     return (int)syscall(SYS_mprotect, start, bytes, how);
 }

@@ -160,7 +160,7 @@ static unsigned gap_at(const void *at, unsigned groups)
 }
 
 /* Moves to the larger room, if there is one by now. */
-static void settle(struct ht_thread *thread)
+static void move_if_larger(struct ht_thread *thread)
 {
     struct ht_memo_room *larger = __atomic_load_n(&thread->larger_room, __ATOMIC_ACQUIRE);
     if (!larger || larger == thread->memo_room)
@@ -174,7 +174,7 @@ static void settle(struct ht_thread *thread)
 static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned groups)
 {
     size_t bytes = sizeof(struct ht_memo_record) + groups * (DISTANCES + VALUES);
-    settle(thread);
+    move_if_larger(thread);
     if (thread->memo_room->words - thread->memo_next < (bytes + VALUES) / sizeof(uint64_t)) {
         thread->memo_next = 0;
         __atomic_store_n(&thread->memo_laps, thread->memo_laps + 1, __ATOMIC_RELAXED);

@@ -1,11 +1,12 @@
 /*
  * The whole path of one allocation, on one screen. The entry points (interpose.c) call the
- * underlying allocator between these.
+ * underlying allocator: before a block that comes is counted, after one that goes is.
  *
  * Invariants:
  *   - Counting happens while busy is HT_COUNTING: a signal handler that allocates then sees it and
  *     counts in the shared totals; it finds the thread's cells and memo half-written and leaves
  *     them alone.
+ *   - A block is counted once the allocator has it: what is refused was never there.
  *   - A block is recorded as freed, and its seal cleared, before it goes back to the allocator:
  *     afterwards another thread may have it already.
  *   - The underlying allocator runs outside of HT_COUNTING.

@@ -538,7 +538,7 @@ class Users(Controlled):
         os.mkdir(self.rundir)
         os.chmod(self.rundir, 0o1777)
         os.chmod(self.dir, 0o777)
-        self.library = self.public(harness.LIBRARY)
+        self.preloaded = self.public(harness.LIBRARY)
         self.program = self.public(harness.program("controlled"))
         self.tool = self.public(harness.COMMAND)
 
@@ -562,7 +562,7 @@ class Users(Controlled):
                            group=user, extra_groups=[])
 
     def test_two_users(self):
-        env = self.environment(library=self.library)
+        env = self.environment(library=self.preloaded)
         process = harness.start([self.program], self.dir, env, **harness.as_nobody())
         self.running.append(process)
         self.assertEqual(process.stdout.readline(), b"ready\n")
@@ -593,7 +593,7 @@ class Users(Controlled):
         os.chown(session, harness.NOBODY, harness.NOBODY)
         own = f"/tmp/heaptally-{harness.NOBODY}"
         for more, directory in (({"XDG_RUNTIME_DIR": session}, session + "/heaptally"), ({}, own)):
-            env = self.environment({"RUNDIR": None}, library=self.library)
+            env = self.environment({"RUNDIR": None}, library=self.preloaded)
             env.pop("XDG_RUNTIME_DIR", None)
             env.update(more)
             process = harness.start([self.program], self.dir, env, **harness.as_nobody())

@@ -66,7 +66,7 @@ def check_program(compile_command, options, library, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--library', required=True)
+    parser.add_argument('--library', dest='preloaded', required=True)
     parser.add_argument('--include', required=True)
     parser.add_argument('--compiler', default='gcc')
     arguments = parser.parse_args()
@@ -74,7 +74,7 @@ def main():
         if not shutil.which(tool):
             print(f'SKIP {tool} is not installed')
             return SKIP
-    library = os.path.abspath(arguments.library)
+    library = os.path.abspath(arguments.preloaded)
     command = [arguments.compiler, '-std=c11', '-O2', '-I', arguments.include]
     with tempfile.TemporaryDirectory(prefix='heaptally-exports-') as work:
         good = [

@@ -93,7 +93,7 @@ START_TEST(reader_never_sees_figures_fall)
     pthread_t threads[THREADS];
     make_sites();
     ck_assert(ht_aggregate_begin());
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     start(threads);
     while (running) {
         ht_aggregate_look(HT_LOOK_SAMPLE);
@@ -122,7 +122,7 @@ START_TEST(moved_blocks_let_no_figure_fall)
 {
     make_sites();
     ck_assert(ht_aggregate_begin());
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_count_shared(sites[0], HT_ALLOCATED_BYTES, 70);
     ht_count_move(sites[0], sites[1], 70);
     ht_aggregate_look(HT_LOOK_SAMPLE);
@@ -162,7 +162,7 @@ START_TEST(sites_that_move_all_the_time_do_not_stand_still)
     while ((sites[1] & (HT_CELLS - 1)) != (sites[0] & (HT_CELLS - 1)) || sites[1] == sites[0])
         sites[1] = ht_site_fallback(0x600000 + 16 * sites[2]++, 0);
     ck_assert(ht_aggregate_begin());
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     running = 1;
     pthread_create(&thread, NULL, work_by_turns, NULL);
     unsigned still[2] = {0}, longest = 0, ahead = 0;
@@ -196,7 +196,7 @@ START_TEST(sites_wait_for_memory)
     struct rlimit before, none;
     support_begin();
     ck_assert(ht_aggregate_begin());
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     uint32_t listed = ht_sums.site_count;
     ck_assert(!ht_heap_was_refused());
@@ -205,7 +205,7 @@ START_TEST(sites_wait_for_memory)
     ck_assert_int_eq(setrlimit(RLIMIT_AS, &none), 0);
     for (unsigned i = 0; i < 700; i++)
         ht_count_shared(ht_site_fallback(0x800000 + 16 * i, 0), HT_ALLOCATED_BYTES, 10);
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     uint32_t without = ht_sums.site_count;
     uint64_t seen = ht_sums.total.allocated_blocks, truncated = ht_oddities.truncated;
@@ -235,7 +235,7 @@ START_TEST(two_ids_are_one_site)
                                      HT_INTERN_PROBES);
     ck_assert_uint_gt(late, early);
     ht_count_shared(late, HT_ALLOCATED_BYTES, 100);
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     ck_assert_uint_eq(ht_site_view(early)->canonical, early);
     ck_assert_uint_eq(ht_site_view(late)->canonical, early);
@@ -247,12 +247,25 @@ START_TEST(two_ids_are_one_site)
 }
 END_TEST
 
+/* A look takes in what is new by then, whatever the monitor has come by to describe before. */
+START_TEST(looks_know_all_frames)
+{
+    support_begin();
+    ck_assert(ht_aggregate_begin());
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    uint64_t before = ht_sums.total.allocated_bytes;
+    ht_count_shared(ht_site_fallback(0x720000, 0), HT_ALLOCATED_BYTES, 100);
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_uint_eq(ht_sums.total.allocated_bytes, before + 100);
+}
+END_TEST
+
 /* Where the tables are full, not even a tag is left of a stack: its block counts all the same. */
 START_TEST(what_comes_to_no_tag_counts)
 {
     support_begin();
     ck_assert(ht_aggregate_begin());
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     struct htl_figures before = ht_sums.total;
     struct ht_capture *capture = ht_capture_claim(1);
@@ -264,7 +277,7 @@ START_TEST(what_comes_to_no_tag_counts)
     capture->generation = ht_memo_generation + 1; /* void: it comes to the fallback */
     capture->fallback = 0;
     capture->state = HT_CAPTURE_READY;
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     ck_assert_uint_eq(ht_sums.total.allocated_bytes, before.allocated_bytes + 864);
     ck_assert_uint_eq(ht_site_view(0)->now.allocated_blocks, 1);
@@ -282,7 +295,7 @@ START_TEST(eviction_cut_short_by_a_fork)
     pthread_create(&thread, NULL, work, (void *)9); /* its key is not made: its state stays */
     pthread_join(thread, NULL);
     struct ht_thread *other = ht_threads == ht_self ? ht_threads->next : ht_threads;
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     uint64_t before = ht_sums.total.allocated_blocks;
     other->sequence++;
@@ -344,4 +357,5 @@ SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
 #if !HT_THREAD_SANITIZER
              states_are_recycled, sites_wait_for_memory,
 #endif
-             two_ids_are_one_site, what_comes_to_no_tag_counts, eviction_cut_short_by_a_fork)
+             two_ids_are_one_site, looks_know_all_frames, what_comes_to_no_tag_counts,
+             eviction_cut_short_by_a_fork)

@@ -259,7 +259,7 @@ static void begin_run(uint64_t cap)
 
 static void tick(bool final)
 {
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     ht_snapshot_tick(final, final ? HTL_END_EXIT : 0);
 }

@@ -52,7 +52,7 @@ static void begin(const char *threshold, const char *warmup)
     ht_thresholds_begin(&ht_settings);
     pid_tag = ht_tag_intern("pid", 3, HTL_TAG_EXPLICIT);
     moment.rss_bytes = 100 * MB;
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     ht_detect_restart(&moment);
     ht_conditions_restart(&moment);
@@ -63,7 +63,7 @@ static void tick(void)
 {
     moment.monotonic_ns += SECOND;
     moment.realtime_ns += SECOND;
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     ht_aggregate_look(HT_LOOK_TICK);
     ht_detect_tick(&moment);
@@ -429,7 +429,7 @@ START_TEST(only_samples_are_fed)
 {
     begin(NULL, NULL);
     grow(pid_tag, 1000);
-    ht_aggregate_discover();
+    ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
     grow(pid_tag, 5000);
     ht_aggregate_look(HT_LOOK_SAMPLE);
@@ -771,7 +771,7 @@ START_TEST(cost_of_a_tick)
         for (unsigned i = 0; i < SITES; i++)
             ht_count_shared(sites[i], HT_ALLOCATED_BYTES, 16);
         double start = cpu_seconds();
-        ht_aggregate_discover();
+        ht_aggregate_answer();
         for (int look = 0; look < 4; look++)
             ht_aggregate_look(HT_LOOK_SAMPLE);
         ht_aggregate_look(HT_LOOK_TICK);
