@@ -5,6 +5,7 @@
 #include "capture_ring.h"
 #include "internal_heap.h"
 #include "site_table.h"
+#include "stack_cache.h"
 #include "tag_rows.h"
 #include "tag_rules.h"
 #include "unwind.h"
@@ -317,6 +318,7 @@ static void recycle_provisionals(void)
 
 unsigned ht_aggregate_answer(void)
 {
+    ht_memo_expect_answers();
     ht_site_grow();
     ht_tag_grow();
     recycle_provisionals();

@@ -101,6 +101,24 @@ static inline bool over_other(const struct ht_thread *thread)
     return LIKELY(ht_slow == HT_SLOW_ALLOCATOR) && LIKELY(!thread->busy);
 }
 
+/* The short way on probation, out of line: each allocation asks whether that is over. Only with
+ * glibc beneath. */
+static OUTLINED void *allocate_on_probation(enum how how, size_t alignment, size_t size,
+                                            ht_entry entry)
+{
+    struct ht_thread *thread = ht_self;
+    uint32_t site = HT_NO_SITE;
+    if (size >= HT_SHORT_WAY_BELOW || thread->busy || ht_slow != HT_SLOW_PROBATION)
+        return allocate_cold(how, alignment, size, size, entry);
+    ht_probation();
+    void *p = ask(how, alignment, size + HT_SEAL_SIZE);
+    if (UNLIKELY(!p))
+        return p;
+    if (UNLIKELY(!ht_track_allocated_fast(thread, size, entry, &site)))
+        return count_cold(p, size, entry);
+    return ht_seal_write_fast(p, size, site);
+}
+
 /* The short way with another allocator beneath, out of line like all but glibc's. The allocator is
  * asked how much it gave. */
 static OUTLINED void *allocate_other(enum how how, size_t alignment, size_t size, ht_entry entry)
@@ -108,7 +126,7 @@ static OUTLINED void *allocate_other(enum how how, size_t alignment, size_t size
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     if (size >= HT_SHORT_WAY_BELOW || !over_other(thread))
-        return allocate_cold(how, alignment, size, size, entry);
+        return allocate_on_probation(how, alignment, size, entry);
     void *p = LIKELY(how == BY_MALLOC) ? ht_real.malloc(ht_seal_padded(size))
                                        : ask(how, alignment, ht_seal_padded(size));
     if (UNLIKELY(!p))
@@ -194,7 +212,7 @@ static inline __attribute__((always_inline)) void release(void *p)
     __builtin_prefetch((char *)p + 64, 1);
     __builtin_prefetch((char *)p + 128, 1);
     __builtin_prefetch((char *)p + 192, 1);
-    if (UNLIKELY(thread->busy | ht_slow) || UNLIKELY(!ht_track_freed_fast(thread, p)))
+    if (UNLIKELY(thread->busy | ht_slow_free) || UNLIKELY(!ht_track_freed_fast(thread, p)))
         release_other(p);
     else
         ht_real.free(p);

@@ -250,8 +250,10 @@ __attribute__((constructor)) static void start(void)
     if (!ht_is_dormant()) {
         if (first)
             begin_watching();
-        else
+        else {
+            ht_memo_await_answers();
             begin_probation();
+        }
     }
     errno = saved;
 }

@@ -30,6 +30,22 @@ void ht_memo_next_generation(void)
     __atomic_store_n(&ht_memo_mark, mark, __ATOMIC_SEQ_CST);
 }
 
+bool ht_memo_unanswered;
+
+void ht_memo_await_answers(void)
+{
+    __atomic_store_n(&ht_memo_unanswered, true, __ATOMIC_SEQ_CST);
+}
+
+/* In this order: whoever remembers a return address alone looks at the mark afterwards. */
+void ht_memo_expect_answers(void)
+{
+    if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
+        return;
+    __atomic_store_n(&ht_memo_unanswered, false, __ATOMIC_SEQ_CST);
+    empty_all_indexes();
+}
+
 /* ---- finding ------------------------------------------------------------------------------------
  */
 

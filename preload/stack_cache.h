@@ -85,6 +85,17 @@ extern uint64_t ht_memo_mark HT_HIDDEN;
 /* A module went away: what was remembered before is void. One thread at a time. */
 void ht_memo_next_generation(void);
 
+/*
+ * A process that may soon be gone has no monitor yet: nobody answers captures, and every allocation
+ * is counted under its return address alone. While that is so, this is remembered as well, with the
+ * return address for its only word; once somebody answers, it is forgotten.
+ */
+extern bool ht_memo_unanswered HT_HIDDEN;
+void ht_memo_await_answers(void);
+
+/* From now on there are answers. By the first to give one, before it does; any thread. */
+void ht_memo_expect_answers(void);
+
 /* enum ht_stacks of heaptally/options.h. */
 extern int ht_stacks_mode;
 

@@ -261,6 +261,33 @@ static uintptr_t copy_limit(const struct ht_thread *thread, uintptr_t sp)
     return ht_is_own_stack(thread, sp) ? thread->stack_high : ((sp - 1) | 4095) + 1;
 }
 
+/* Remembers an allocation by its return address alone. That stands in the entry's own record, so
+ * that no care is needed on any stack. */
+static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t site, uint32_t tag)
+{
+    struct ht_finding finding = {
+        .entry = entry,
+        .tag = tag,
+        .site = site,
+        .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
+        .known_stack = true,
+    };
+    if (site >= HT_SITE_BASE)
+        ht_memo_remember(thread, &finding);
+}
+
+/* The site of an allocation whose stack is not known, or not yet. */
+static uint32_t fall_back(const struct walk *walk, uint32_t tag)
+{
+    uint32_t site = ht_site_fallback(ht_entry_pc(walk->entry), tag);
+    if (__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED)) {
+        remember_alone(walk->thread, walk->entry, site, tag);
+        if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_SEQ_CST)) /* there are answers by now */
+            ht_thread_forget_stacks(walk->thread);
+    }
+    return site;
+}
+
 /* Asks the monitor to go on from the unknown frame, the last that was gathered; the provisional
  * site of the allocation, or `fallback`. */
 static uint32_t capture(const struct walk *walk, uint32_t fallback, uint32_t tag)
@@ -368,16 +395,9 @@ static uint32_t site_alone(struct ht_thread *thread, ht_entry entry, uint32_t ta
     uint32_t frame = ht_frame_intern(ht_entry_pc(entry));
     if (frame == HT_INTERN_FULL)
         return ht_site_fallback(ht_entry_pc(entry), tag);
-    struct ht_finding finding = {
-        .entry = entry,
-        .tag = tag,
-        .site = ht_site_intern(ht_stack_push(HT_STACK_CUT, frame), tag),
-        .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
-        .known_stack = ht_is_own_stack(thread, ht_entry_sp(entry)),
-    };
-    if (finding.site >= HT_SITE_BASE)
-        ht_memo_remember(thread, &finding);
-    return finding.site;
+    uint32_t site = ht_site_intern(ht_stack_push(HT_STACK_CUT, frame), tag);
+    remember_alone(thread, entry, site, tag);
+    return site;
 }
 
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
@@ -404,9 +424,9 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
         struct ht_logged_step *logged = gather_step(&walk, frame);
         uint64_t rule = rule_or_claim(thread, frame);
         if (rule == 0)
-            return capture(&walk, ht_site_fallback(first_pc, tag), tag);
+            return capture(&walk, fall_back(&walk, tag), tag);
         if (rule == HT_RULE_PENDING)
-            return ht_site_fallback(first_pc, tag);
+            return fall_back(&walk, tag);
         note_rule(logged, rule);
         step = ht_walk_step(&walk.at, rule, &stepper);
     }

@@ -7,6 +7,7 @@
 #include "tag.h"
 
 uint32_t ht_slow;
+uint32_t ht_slow_free;
 size_t ht_short_way_below = HT_SHORT_WAY_BELOW;
 
 /* Whoever changes the reasons last, in whatever order the threads run, leaves what fits them. */
@@ -22,6 +23,7 @@ static void follow_reasons(void)
 void ht_slow_add(uint32_t reason)
 {
     __atomic_fetch_or(&ht_slow, reason, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&ht_slow_free, reason & HT_SLOW_ALLOCATOR, __ATOMIC_RELAXED);
     follow_reasons();
 }
 

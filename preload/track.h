@@ -29,6 +29,10 @@ extern uint32_t ht_slow HT_HIDDEN;
 #define HT_SHORT_WAY_BELOW (HT_SEAL_SMALL + 1)
 extern size_t ht_short_way_below HT_HIDDEN;
 
+/* Not 0: frees may not go the short way, either: the last of these reasons. The others are none for
+ * them: what was counted is counted out. */
+extern uint32_t ht_slow_free HT_HIDDEN;
+
 /* Adds a reason, or takes it back and says whether it was there. Any thread. */
 void ht_slow_add(uint32_t reason);
 bool ht_slow_remove(uint32_t reason);

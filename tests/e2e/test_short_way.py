@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Allocations whose stack is remembered, and frees of their blocks, take the short way, with each
-allocator: callgrind counts how often the long one was taken. And the figures are exact."""
+allocator: callgrind counts how often the long one was taken. And the figures are exact.
+
+So do those of a process that another one started, before it has lived for a tick."""
 
 import os
 import re
@@ -9,7 +11,7 @@ import subprocess
 import harness
 from harness import controller
 
-LONG_WAYS = ("allocate_cold", "release_cold")
+LONG_WAYS = ("allocate_cold", "count_cold", "release_cold")
 
 
 def calls(path):
@@ -31,11 +33,11 @@ class ShortWay(harness.TallyTest):
         subprocess.run(["strip", "--strip-debug", "-o", copy, path], check=True)
         return copy
 
-    def compare(self, name, beneath):
+    def measure(self, name, settings, beneath):
+        """Runs the program and looks at its calls; the figures that it states."""
         for tool in ("valgrind", "strip"):
             harness.need_program(self, tool)
-        env = self.environment({"INTERVAL": "1s"}, beneath,
-                               self.without_debug(harness.LIBRARY))
+        env = self.environment(settings, beneath, self.without_debug(harness.LIBRARY))
         result = harness.run(
             ["valgrind", "--tool=callgrind", "--compress-strings=no", "--fair-sched=try",
              "--dump-before=measuring_begins", "--dump-before=measuring_ends",
@@ -48,6 +50,10 @@ class ShortWay(harness.TallyTest):
             self.expect_that(f"{way} over {name}, at first", before[way], before[way] > 0, "some")
             self.expect_that(f"{way} over {name}, of {pairs} calls then", measured[way],
                              measured[way] <= pairs // 200, f"{pairs // 200} at most")
+        return figures
+
+    def compare(self, name, beneath):
+        figures = self.measure(name, {"INTERVAL": "1s"}, beneath)
         ways = controller(self.report(self.only_snapshot("short_way")), "ways")
         self.expect(f"blocks over {name}: bytes and blocks, ever and live",
                     [ways[f] for f in ("allocated_bytes", "allocated_blocks", "live_bytes",
@@ -55,6 +61,10 @@ class ShortWay(harness.TallyTest):
 
     def test_glibc(self):
         self.compare("glibc", None)
+
+    def test_first_tick_of_a_child(self):
+        self.measure("glibc", {"INTERVAL": "1h", "ROOT": "1"}, None)
+        self.assertEqual(self.snapshots("short_way"), [])
 
     def over(self, library):
         path = harness.find_library(library)

@@ -234,6 +234,45 @@ START_TEST(unknown_frames_are_captured)
 }
 END_TEST
 
+/* While nobody answers, what an allocation falls back to is remembered by its return address, and
+ * forgotten once somebody does. */
+START_TEST(return_addresses_do_until_there_are_answers)
+{
+    uint64_t random = 7;
+    support_begin();
+    memo_functions(&random);
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
+    thread->stack_low = (uintptr_t)memo_stack;
+    thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
+    thread->next = ht_threads;
+    ht_threads = thread;
+    memset(memo_stack, 0, sizeof memo_stack);
+    memo_stack[9] = 0x900000;
+    ht_entry entry = (ht_entry)&memo_stack[8];
+    ht_thread_set_tag(thread, 3);
+    ht_site_find(thread, entry, 3);
+    uint32_t fallback = ht_site_find(thread, entry, 3);
+    ck_assert_uint_eq(ht_stack_root(ht_site_stack(fallback)), HT_STACK_FALLBACK);
+    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
+    ht_memo_await_answers();
+    ck_assert_uint_eq(ht_site_find(thread, entry, 3), fallback);
+    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), fallback);
+    memo_stack[10] = 1; /* whoever the caller's caller is */
+    const struct ht_memo_record *record = ht_memo_find(thread, entry);
+    ck_assert_ptr_nonnull(record);
+    ck_assert_uint_eq(record->site, fallback);
+    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 4), HT_NO_SITE);
+    memo_stack[9] = 0x900010;
+    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
+    memo_stack[9] = 0x900000;
+    ht_memo_expect_answers();
+    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
+    ck_assert_uint_eq(ht_site_find(thread, entry, 3), fallback);
+    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
+    ht_threads = thread->next;
+}
+END_TEST
+
 /* Compares what the control block says with what libc says; `argument` is the lowest address of a
  * stack that the test has made, or NULL. */
 static void *find_bounds(void *argument)
@@ -272,4 +311,4 @@ SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ri
              many_stacks_have_one_key, room_grows_where_it_is_needed,
              small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
              generations_void_what_was_remembered, unknown_frames_are_captured,
-             bounds_are_those_of_libc)
+             return_addresses_do_until_there_are_answers, bounds_are_those_of_libc)
