@@ -373,8 +373,9 @@ static char *try_to_ask(int fd, const char *request, size_t *length, char **erro
 {
     char head[2048];
     size_t greeting = strlen(HTC_GREETING), size;
-    if (!send_all(fd, request, strlen(request), give_up) || !send_all(fd, "\n", 1, give_up))
-        return NULL;
+    /* Whoever may not ask is told so unasked: where sending fails, that may have come before. */
+    if (send_all(fd, request, strlen(request), give_up))
+        send_all(fd, "\n", 1, give_up);
     size_t got = receive(fd, head, sizeof head - 1, true, give_up);
     if (got == 0)
         return NULL;
