@@ -1,6 +1,7 @@
 #include "thread_state.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -130,16 +131,42 @@ static struct ht_thread *recycle(void)
     return NULL;
 }
 
+/* Writes down that the calling thread is the owner. */
+static void name_owner(struct ht_thread *thread)
+{
+    thread->tid = (pid_t)syscall(SYS_gettid);
+    thread->named_at = &ht_self;
+}
+
 enum { TAKEN = 1, BEING_SETTLED = 2 };
 
 /* States that are there before any is sought that can be inherited, and how many are looked at. */
 #define MANY_STATES 64u
 #define LOOKED_AT   8u
 
-/* Whether the thread that has a state ended without giving it back. */
+/*
+ * Whether the storage of the thread that had a state still names it. That may be gone by now: the
+ * kernel is asked to compare, half of the pointer, which is as good; none waits there.
+ */
+static bool is_named(const struct ht_thread *thread)
+{
+    uint32_t half = (uint32_t)(uintptr_t)thread;
+    return syscall(SYS_futex, thread->named_at, FUTEX_CMP_REQUEUE_PRIVATE, 0, NULL,
+                   thread->named_at, half) == 0 ||
+           (errno != EAGAIN && errno != EFAULT);
+}
+
+/*
+ * Whether the thread that has a state ended without giving it back, and no other has it with the
+ * storage: that may be shared, by a creator who waits meanwhile, or go from one to the next. (Two
+ * that allocate at the same time have storage of their own each, since the allocator beneath keeps
+ * there what is one thread's.) Where the number of the thread has come round to another, or what
+ * was storage stays as it is, the state is not found to be left, and kept.
+ */
 static bool is_left(const struct ht_thread *thread)
 {
-    return thread->mortal && syscall(SYS_tkill, thread->tid, 0) != 0 && errno == ESRCH;
+    return __atomic_load_n(&thread->mortal, __ATOMIC_ACQUIRE) &&
+           syscall(SYS_tkill, thread->tid, 0) != 0 && errno == ESRCH && !is_named(thread);
 }
 
 /* Claims a state that was left; false where it was not, or another thread was first. */
@@ -166,6 +193,8 @@ static bool claim_left(struct ht_thread *thread)
 static struct ht_thread *inherit(void)
 {
     static struct ht_thread *last;
+    if (getpid() != process) /* whose numbers need not be known here */
+        return NULL;
     struct ht_thread *thread = __atomic_load_n(&last, __ATOMIC_RELAXED);
     for (unsigned i = 0; threads_made >= MANY_STATES && i < LOOKED_AT; i++) {
         thread =
@@ -174,7 +203,7 @@ static struct ht_thread *inherit(void)
         if (!claim_left(thread))
             continue;
         settle(thread);
-        thread->tid = (pid_t)syscall(SYS_gettid); /* before it is no longer being settled */
+        name_owner(thread); /* before it is no longer being settled */
         __atomic_store_n(&thread->taken, TAKEN, __ATOMIC_RELEASE);
         return thread;
     }
@@ -257,14 +286,6 @@ static void take_stack(struct ht_thread *thread)
         ht_thread_forget_stacks(thread);
 }
 
-/* False where the calling thread runs on none of its own, and may be another that has its storage;
- * true where the stack is not known. */
-static bool is_on_own_stack(const struct ht_thread *thread)
-{
-    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-    return !thread->stack_high || ht_is_own_stack(thread, sp);
-}
-
 static bool begin(void)
 {
     ht_self = without_state(HT_BEGINNING);
@@ -280,9 +301,8 @@ static bool begin(void)
     ht_thread_set_tag(thread, 0);
     thread->farewells = 0;
     take_stack(thread);
-    thread->tid = (pid_t)syscall(SYS_gettid);
-    __atomic_store_n(&thread->mortal, getpid() == process && is_on_own_stack(thread),
-                     __ATOMIC_RELEASE);
+    name_owner(thread);
+    __atomic_store_n(&thread->mortal, getpid() == process, __ATOMIC_RELEASE);
     if (farewell_key_made)
         pthread_setspecific(farewell_key, thread);
     thread->busy = 0;

@@ -89,16 +89,17 @@ struct ht_thread {
 
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;
-    uint32_t taken;       /* by compare-and-swap: 1 while a thread owns the state */
-    bool mortal;          /* once there is no thread `tid`, nobody owns it any more */
+    uint32_t taken; /* by compare-and-swap: 1 while a thread owns the state */
+    bool mortal;    /* once there is no thread `tid`, and `named_at` has another, nobody owns it */
     uintptr_t stack_low;  /* the thread's own stack; both 0 while it is not known, and 1 where it
                              cannot be, which any thread may say (ht_threads_lose) */
     uintptr_t stack_high; /* memory from a stack pointer of the thread's to here is mapped */
-    uintptr_t thread_pointer; /* of the owner: on glibc it lies at the top of a thread's stack */
-    uintptr_t stack_root;     /* stack pointer of the outermost frame seen on it, 0 for none */
-    struct ht_thread *next;   /* in the list of all states; never changes */
-    struct ht_moving moving;  /* see counters.c */
-    uint32_t asking;          /* the frame whose rule is being asked for, or 0 */
+    uintptr_t thread_pointer;    /* of the owner: on glibc it lies at the top of a thread's stack */
+    uintptr_t stack_root;        /* stack pointer of the outermost frame seen on it, 0 for none */
+    struct ht_thread **named_at; /* ht_self of the owner */
+    struct ht_thread *next;      /* in the list of all states; never changes */
+    struct ht_moving moving;     /* see counters.c */
+    uint32_t asking;             /* the frame whose rule is being asked for, or 0 */
 
     struct ht_walk_log walk_log; /* the last walk, and room for the next: see walk_log.h */
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """No stack is wrong where stacks are odd, or disturbed while they are looked at: see odd_stacks.c; nor
 a count where counting is left halfway: see odd_jumps.c; nor where neither libc nor the loader knows of
-stack, thread or code: see odd_places.c."""
+stack, thread or code: see odd_places.c and odd_threads.c."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 
 import harness
 
-DEPTHS = {"odd_stacks": 11, "odd_jumps": 9, "odd_places": 9}
+DEPTHS = {"odd_stacks": 11, "odd_jumps": 9, "odd_places": 9, "odd_threads": 9}
 
 
 def path_of(names, depth):
@@ -31,6 +31,8 @@ def path_of(names, depth):
 class OddStacksTest(harness.TallyTest):
     def check(self, case, least_full, program="odd_stacks", **keywords):
         result = self.tally([harness.program(program), case], timeout=120, **keywords)
+        if result.status == 77:
+            self.skipTest(result.err.strip())
         self.assertEqual(result.status, 0, f"{case}: {result.err} {result.own}")
         full, immediate, nameless, wrong, live = 0, 0, 0, [], 0
         report = self.report(self.only_snapshot())
@@ -50,7 +52,10 @@ class OddStacksTest(harness.TallyTest):
                 wrong.append(f"{blocks} blocks of {size} bytes: {names}")
             else:
                 full += blocks
-        made = int(result.out.split()[-1])
+        *scoped, made = map(int, result.out.split())
+        for wanted in scoped:
+            kept = [c["allocated_blocks"] for c in report["controllers"] if c["tag"] == "kept"]
+            self.expect(f"{case}: blocks in the scope", kept, [wanted] if wanted else [])
         self.expect(f"{case}: wrong stacks", wrong[:5], [])
         # On a busy machine a table may fill up before the monitor has had its turn to lay a larger
         # one: then there are some that are known by their tag only, and the report says so.
@@ -138,6 +143,20 @@ class OddStacksTest(harness.TallyTest):
                          "more than 100")
         beyond = [s for s in made if not s["cut"] or s["stack"][-1]["module"] is not None]
         self.expect("made: those that go on beyond it", beyond[:2], [])
+
+    def check_threads(self, case):
+        report = self.check(case, 0.2, "odd_threads")
+        own = report["quality"]["own_bytes"] / harness.MB
+        self.expect_that(f"{case}: MB of own memory", own, own < 14, "< 14")
+
+    def test_storage_outlives_thread(self):
+        self.check_threads("kept")
+
+    def test_crowd_without_libc(self):
+        self.check_threads("crowd")
+
+    def test_processes_of_another_namespace(self):
+        self.check_threads("namespaces")
 
 
 if __name__ == "__main__":
