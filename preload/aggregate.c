@@ -121,7 +121,8 @@ bool ht_aggregate_begin(void)
     for (uint32_t i = 0; i < HT_PROVISIONALS; i++)
         free_provisionals[i] = HT_PROVISIONAL_BASE + HT_PROVISIONALS - 1 - i;
     free_provisional_count = HT_PROVISIONALS;
-    ht_unwind_stock(take_provisional); /* stacks are asked about before the monitor's first turn */
+    if (!ht_memo_unanswered) /* stacks are asked about before the monitor's first turn */
+        ht_unwind_stock(take_provisional);
     return true;
 }
 

@@ -107,7 +107,10 @@ void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module)
     kill_those(start, end, any_frame, module);
 }
 
+bool ht_frames_of_no_module;
+
 bool ht_frames_kill_strangers(uintptr_t start, uintptr_t end)
 {
-    return kill_those(start, end, has_no_module, 0); /* that they have none is noted already */
+    return __atomic_load_n(&ht_frames_of_no_module, __ATOMIC_ACQUIRE) &&
+           kill_those(start, end, has_no_module, 0); /* that they have none is noted already */
 }

@@ -146,6 +146,9 @@ static inline bool ht_stack_is_fallback(uint32_t stack)
  * the module map's lock. */
 void ht_frames_kill(uintptr_t start, uintptr_t end, uint32_t module);
 
+/* Whether there ever was a frame of no module; set before such a one is noted. */
+extern bool ht_frames_of_no_module;
+
 /* Marks those frames of [start, end) as dead that were found to be of no module: where a module is
  * now, there was something else. Whether there were any. The caller holds the module map's lock. */
 bool ht_frames_kill_strangers(uintptr_t start, uintptr_t end);

@@ -235,7 +235,10 @@ __attribute__((constructor)) static void start(void)
     ht_settings_read();
     ht_snapshot_begin();
     ht_stacks_mode = (int)ht_settings.value[HT_OPT_STACKS];
-    bool ready = prepare(), first = is_first_process();
+    bool first = is_first_process();
+    if (!first)
+        ht_memo_await_answers();
+    bool ready = prepare();
     if (!ready || !is_wanted(first))
         sleep_for_good();
     else
@@ -250,10 +253,8 @@ __attribute__((constructor)) static void start(void)
     if (!ht_is_dormant()) {
         if (first)
             begin_watching();
-        else {
-            ht_memo_await_answers();
+        else
             begin_probation();
-        }
     }
     errno = saved;
 }

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <string.h>
 
@@ -62,29 +63,73 @@ static enum { UNRESOLVED, RESOLVING, RESOLVED } stage;
 /* ISO C has no conversion from void * to a function pointer; POSIX promises that this works. */
 #define LOOK_UP(handle, name) (*(void **)&ht_real.name = dlsym(handle, #name))
 
-static bool in_library(const void *function, const char *name)
+/* A library, and what to look for: where `address` is, or whose file name begins with one of
+ * `names`, a list that ends with NULL. */
+struct library {
+    const void *address;
+    const char *const *names;
+    const char *path; /* as the loader has it; NULL where none was found */
+};
+
+static bool begins_with_one_of(const char *path, const char *const *names)
 {
-    Dl_info info;
-    if (!function || !dladdr(function, &info) || !info.dli_fname)
-        return false;
-    const char *slash = strrchr(info.dli_fname, '/');
-    const char *base = slash ? slash + 1 : info.dli_fname;
-    return strncmp(base, name, strlen(name)) == 0;
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    for (; *names; names++)
+        if (strncmp(base, *names, strlen(*names)) == 0)
+            return true;
+    return false;
+}
+
+static bool is_in(const struct dl_phdr_info *info, const void *address)
+{
+    for (unsigned i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD &&
+            (uintptr_t)address - info->dlpi_addr - info->dlpi_phdr[i].p_vaddr <
+                info->dlpi_phdr[i].p_memsz)
+            return true;
+    return false;
+}
+
+static int look_at(struct dl_phdr_info *info, size_t size, void *context)
+{
+    struct library *library = context;
+    (void)size;
+    if (library->address ? is_in(info, library->address)
+                         : begins_with_one_of(info->dlpi_name, library->names))
+        library->path = info->dlpi_name;
+    return library->path != NULL;
+}
+
+/* The library in which a function is, as the loader names it; NULL where it is in none. Not dladdr,
+ * which goes through all symbols of a library to name the nearest. */
+static const char *library_of(const void *function)
+{
+    struct library library = {.address = function};
+    if (function)
+        dl_iterate_phdr(look_at, &library);
+    return library.path;
+}
+
+static bool in_library(const void *function, const char *const *names)
+{
+    const char *path = library_of(function);
+    return path && begins_with_one_of(path, names);
 }
 
 /* Whether both functions are there and come from one library. */
 static bool same_library(const void *a, const void *b)
 {
-    Dl_info first, second;
-    return a && b && dladdr(a, &first) && dladdr(b, &second) && first.dli_fbase == second.dli_fbase;
+    const char *path = library_of(a);
+    return path && path == library_of(b);
 }
 
 /* Whether usable sizes read in front of blocks agree with what the allocator says of them. */
 static bool chunk_layout_holds(void)
 {
     static const size_t sizes[] = {0, 1, 24, 25, 40, 100, 1000, 5000, 70000, 200000, 40 << 20};
-    if (!in_library((void *)ht_real.malloc, "libc.so") ||
-        !in_library((void *)ht_real.malloc_usable_size, "libc.so"))
+    static const char *const libc[] = {"libc.so", NULL};
+    if (!in_library((void *)ht_real.malloc, libc) ||
+        !in_library((void *)ht_real.malloc_usable_size, libc))
         return false;
     for (unsigned i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
         size_t size = sizes[i / 2];
@@ -132,28 +177,28 @@ bool ht_real_resolve(void)
 HT_REAL_OPERATORS(X)
 #undef X
 
+static const char *const runtimes[] = {"libstdc++.", "libc++.", "libc++abi.", NULL};
+
 static bool is_runtime_or_allocator(const void *operator_address)
 {
-    static const char *const runtimes[] = {"libstdc++.", "libc++.", "libc++abi."};
-    for (unsigned i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
-        if (in_library(operator_address, runtimes[i]))
-            return true;
-    return same_library(operator_address, (void *)ht_real.malloc);
+    return in_library(operator_address, runtimes) ||
+           same_library(operator_address, (void *)ht_real.malloc);
 }
 
-/* A C++ runtime that came in with a plugin is not in the scope that RTLD_NEXT searches. */
-static void *find_operator(const char *name)
+/* A C++ runtime that is loaded, or NULL: one that came in with a plugin is not in the scope that
+ * RTLD_NEXT searches. Asked for by its path: the loader would look through its directories for a
+ * name. */
+static void *open_runtime(void)
+{
+    struct library library = {.names = runtimes};
+    dl_iterate_phdr(look_at, &library);
+    return library.path ? dlopen(library.path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+}
+
+static void *find_operator(const char *name, void *runtime)
 {
     void *found = dlsym(RTLD_NEXT, name);
-    static const char *const runtimes[] = {"libstdc++.so.6", "libc++.so.1"};
-    for (unsigned i = 0; !found && i < sizeof runtimes / sizeof *runtimes; i++) {
-        void *handle = dlopen(runtimes[i], RTLD_LAZY | RTLD_NOLOAD);
-        if (handle) {
-            found = dlsym(handle, name);
-            dlclose(handle);
-        }
-    }
-    return found;
+    return found || !runtime ? found : dlsym(runtime, name);
 }
 
 void ht_real_late(void)
@@ -163,10 +208,10 @@ void ht_real_late(void)
     void *ours, *defined;
     /* What the program's own references find. Not RTLD_DEFAULT: to a library that is linked with
      * -Bsymbolic, as this one, that shows its own definitions first. */
-    void *program = dlopen(NULL, RTLD_LAZY);
+    void *program = dlopen(NULL, RTLD_LAZY), *runtime = open_runtime();
 #define X(name, result, parameters)                                                                \
     if (!ht_real.name)                                                                             \
-        *(void **)&ht_real.name = find_operator(#name);                                            \
+        *(void **)&ht_real.name = find_operator(#name, runtime);                                   \
     ours = (void *)name;                                                                           \
     defined = dlsym(program, #name);                                                               \
     if (defined && defined != ours && !is_runtime_or_allocator(defined))                           \
@@ -175,6 +220,8 @@ void ht_real_late(void)
         foreign = true;
     HT_REAL_OPERATORS(X)
 #undef X
+    if (runtime)
+        dlclose(runtime);
     /* Decided once: blocks of our operators must not meet another's delete later. */
     if (!ht_real.operators_known)
         ht_real.operators_foreign = foreign;

@@ -86,9 +86,9 @@ extern uint64_t ht_memo_mark HT_HIDDEN;
 void ht_memo_next_generation(void);
 
 /*
- * A process that may soon be gone has no monitor yet: nobody answers captures, and every allocation
- * is counted under its return address alone. While that is so, this is remembered as well, with the
- * return address for its only word; once somebody answers, it is forgotten.
+ * A process that may soon be gone has no monitor yet. While nobody would answer captures, none is
+ * made: every allocation is counted under its return address alone, and that is remembered, with
+ * the return address for its only word. Once somebody answers, it is forgotten.
  */
 extern bool ht_memo_unanswered HT_HIDDEN;
 void ht_memo_await_answers(void);

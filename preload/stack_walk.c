@@ -261,33 +261,6 @@ static uintptr_t copy_limit(const struct ht_thread *thread, uintptr_t sp)
     return ht_is_own_stack(thread, sp) ? thread->stack_high : ((sp - 1) | 4095) + 1;
 }
 
-/* Remembers an allocation by its return address alone. That stands in the entry's own record, so
- * that no care is needed on any stack. */
-static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t site, uint32_t tag)
-{
-    struct ht_finding finding = {
-        .entry = entry,
-        .tag = tag,
-        .site = site,
-        .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
-        .known_stack = true,
-    };
-    if (site >= HT_SITE_BASE)
-        ht_memo_remember(thread, &finding);
-}
-
-/* The site of an allocation whose stack is not known, or not yet. */
-static uint32_t fall_back(const struct walk *walk, uint32_t tag)
-{
-    uint32_t site = ht_site_fallback(ht_entry_pc(walk->entry), tag);
-    if (__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED)) {
-        remember_alone(walk->thread, walk->entry, site, tag);
-        if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_SEQ_CST)) /* there are answers by now */
-            ht_thread_forget_stacks(walk->thread);
-    }
-    return site;
-}
-
 /* Asks the monitor to go on from the unknown frame, the last that was gathered; the provisional
  * site of the allocation, or `fallback`. */
 static uint32_t capture(const struct walk *walk, uint32_t fallback, uint32_t tag)
@@ -389,6 +362,31 @@ static void note_rule(struct ht_logged_step *step, uint64_t packed)
     step->passes_fp = steps && rule.rbp_kind == UNWIND_RBP_SAME;
 }
 
+/* Remembers an allocation by its return address alone. That stands in the entry's own record, so
+ * that no care is needed on any stack. */
+static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t site, uint32_t tag)
+{
+    struct ht_finding finding = {
+        .entry = entry,
+        .tag = tag,
+        .site = site,
+        .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
+        .known_stack = true,
+    };
+    if (site >= HT_SITE_BASE)
+        ht_memo_remember(thread, &finding);
+}
+
+/* The site of an allocation while nobody answers. */
+static uint32_t site_unanswered(struct ht_thread *thread, ht_entry entry, uint32_t tag)
+{
+    uint32_t site = ht_site_fallback(ht_entry_pc(entry), tag);
+    remember_alone(thread, entry, site, tag);
+    if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_SEQ_CST)) /* somebody does by now */
+        ht_thread_forget_stacks(thread);
+    return site;
+}
+
 /* The site of the immediate return address. */
 static uint32_t site_alone(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
@@ -407,6 +405,8 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
         return tag;
     if (ht_stacks_mode == HT_STACKS_SITE)
         return site_alone(thread, entry, tag);
+    if (__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
+        return site_unanswered(thread, entry, tag);
 
     struct walk walk;
     begin(&walk, thread, entry);
@@ -424,9 +424,9 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
         struct ht_logged_step *logged = gather_step(&walk, frame);
         uint64_t rule = rule_or_claim(thread, frame);
         if (rule == 0)
-            return capture(&walk, fall_back(&walk, tag), tag);
+            return capture(&walk, ht_site_fallback(first_pc, tag), tag);
         if (rule == HT_RULE_PENDING)
-            return fall_back(&walk, tag);
+            return ht_site_fallback(first_pc, tag);
         note_rule(logged, rule);
         step = ht_walk_step(&walk.at, rule, &stepper);
     }

@@ -121,6 +121,7 @@ static void describe(uint32_t frame, const struct ht_module *module, const char 
 {
     uint64_t info = HT_INFO_FINAL;
     if (!module) {
+        __atomic_store_n(&ht_frames_of_no_module, true, __ATOMIC_RELEASE);
         info |= HT_INFO_NO_MODULE;
     } else {
         info |= module->id + 1;
