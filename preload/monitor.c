@@ -422,16 +422,17 @@ static int start_thread(void)
     return error;
 }
 
-/* Heaptally's own work on a thread of the program. */
+/* Heaptally's own work on a thread of the program. It begins after the last signal and ends before
+ * the next: what a handler allocates is the program's. */
 static void own_work_begin(struct ht_visit *work)
 {
     sigset_t all;
-    work->previous = ht_internal_begin();
     /* A thread that ended in the middle would leave the gate closed. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &work->cancellation);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &work->signals);
     sigpending(&work->pending);
+    work->previous = ht_internal_begin();
 }
 
 /* A write that the file size limit forbids has raised a signal, which the program must not get. */
@@ -439,13 +440,13 @@ static void own_work_end(const struct ht_visit *work)
 {
     static const struct timespec at_once = {0, 0};
     sigset_t ours;
+    ht_internal_end(work->previous);
     sigemptyset(&ours);
     sigaddset(&ours, SIGXFSZ);
     if (!sigismember(&work->pending, SIGXFSZ))
         sigtimedwait(&ours, NULL, &at_once);
     pthread_sigmask(SIG_SETMASK, &work->signals, NULL);
     pthread_setcancelstate(work->cancellation, NULL);
-    ht_internal_end(work->previous);
 }
 
 void ht_monitor_open(void)

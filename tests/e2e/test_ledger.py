@@ -19,8 +19,10 @@ ALL = (*LIVE, "allocated_bytes", "allocated_blocks")
 
 class Ledger(harness.TallyTest):
     def options(self, seed):
+        child = seed % 7 == 1  # of a watched process: without a monitor for its first tick
         return {
-            "INTERVAL": ("10ms", "50ms", "1s")[seed % 3],
+            "ROOT": "1" if child else None,
+            "INTERVAL": "30ms" if child else ("10ms", "50ms", "1s")[seed % 3],
             "STACKS": ("full", "full", "site", "off")[seed % 4],
             "TAG": "rule=work*" if seed % 5 == 0 else None,
         }
@@ -105,6 +107,17 @@ class Ledger(harness.TallyTest):
         """Signals strike inside heaptally's own code too: the allocator beneath can stand it."""
         self.run_seeds("ledger interrupted anywhere", max(3, harness.arguments.seeds // 3),
                        ["--signal-safe"], harness.program("signal_safe_allocator.so"))
+
+    def test_interrupted_questions(self):
+        """What a handler allocates is the program's, also where it strikes when a question has just
+        been answered."""
+        result = self.tally([harness.program("questions")],
+                            beneath=harness.program("signal_safe_allocator.so"))
+        self.expect("interrupted questions: exit status", result.status, 0)
+        handler = harness.controller(self.report(self.only_snapshot()), "handler")
+        self.expect("interrupted questions: blocks and bytes of the handler",
+                    (handler["live_blocks"], handler["live_bytes"]),
+                    (int(result.out), 100 * int(result.out)))
 
     def test_jemalloc(self):
         self.run_beneath("libjemalloc.so.2")
