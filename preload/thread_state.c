@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "capture_ring.h"
@@ -25,6 +27,9 @@ static struct ht_thread *without_state(enum ht_busy busy)
 {
     return (struct ht_thread *)(void *)busy_only[busy];
 }
+
+/* HT_UNBORN as well: the stack of this thread will never be known. */
+static uint64_t unborn_on_unknown[8] __attribute__((aligned(64))) = {HT_UNBORN};
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
     (struct ht_thread *)(void *)busy_only[HT_UNBORN];
@@ -232,7 +237,11 @@ static struct ht_thread *make(void)
     return thread;
 }
 
-#define NOT_TO_BE_KNOWN ((uintptr_t)1) /* both bounds of a stack that has none, for good */
+/* Before anything was remembered of it. */
+static void set_never_known(struct ht_thread *thread)
+{
+    thread->stack_low = thread->stack_high = HT_NEVER_KNOWN;
+}
 
 void ht_thread_find_bounds(struct ht_thread *thread)
 {
@@ -249,31 +258,82 @@ void ht_thread_find_main_bounds(struct ht_thread *thread)
         thread->stack_high = ht_stack_bounds_main(&thread->stack_low);
 }
 
+static bool is_taken(const struct ht_thread *thread)
+{
+    return __atomic_load_n(&thread->taken, __ATOMIC_ACQUIRE);
+}
+
+#define NAPS   200u /* at most, for another thread */
+#define NAP_NS 500000
+
+/*
+ * A thread that is counting may be reading the stack that it has just lost, or remember what it
+ * read: waits until it has done with that. Bounded, since a handler may have interrupted it there
+ * and wait for us in turn. The barrier is for the thread, which has none between saying that it
+ * counts and looking where its stack lies.
+ */
+static void await_end_of_counting(const struct ht_thread *thread)
+{
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    const struct timespec nap = {.tv_nsec = NAP_NS};
+    uint64_t busy = __atomic_load_n(&thread->busy, __ATOMIC_ACQUIRE);
+    for (unsigned i = 0; i < NAPS && ht_is_counting(busy) && is_taken(thread) &&
+                         __atomic_load_n(&thread->busy, __ATOMIC_ACQUIRE) == busy;
+         i++)
+        syscall(SYS_nanosleep, &nap, NULL);
+}
+
+/* The stack of a thread, which began at `low`, does so at `now`, or is no longer known. Nothing
+ * else is written: who has just seen that it was goes by where it ends. */
+static void lose(struct ht_thread *thread, uintptr_t low, uintptr_t now)
+{
+    if (!__atomic_compare_exchange_n(&thread->stack_low, &low, now, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_RELAXED))
+        return; /* meanwhile it is that of another thread */
+    if (thread != ht_self)
+        await_end_of_counting(thread);
+    ht_thread_forget_stacks(thread);
+}
+
 /* A stack pointer above what is lost has it below itself, where stacks grow to: a guard. Else it is
  * among the thread's own frames, and of all that lies between these nothing can be said any more.
  */
-static void lose(struct ht_thread *thread, uintptr_t end)
+static void lose_own(uintptr_t start, uintptr_t end)
 {
-    bool is_guard = thread == ht_self && (uintptr_t)__builtin_frame_address(0) >= end;
-    if (!is_guard) /* first: at no time is the stack larger than it was */
-        __atomic_store_n(&thread->stack_high, NOT_TO_BE_KNOWN, __ATOMIC_RELEASE);
-    __atomic_store_n(&thread->stack_low, is_guard ? end : NOT_TO_BE_KNOWN, __ATOMIC_RELEASE);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    ht_thread_forget_stacks(thread);
+    struct ht_thread *thread = ht_self;
+    bool is_guard = (uintptr_t)__builtin_frame_address(0) >= end;
+    bool among_frames = !is_guard && start < (uintptr_t)pthread_self(); /* if it is on its own */
+    if (thread->busy == HT_UNBORN) {
+        if (among_frames)
+            ht_self = (struct ht_thread *)(void *)unborn_on_unknown;
+    } else if (!ht_thread_has_scope(thread)) {
+        return;
+    } else if (!thread->stack_high) {
+        if (among_frames)
+            set_never_known(thread);
+    } else if (start < thread->stack_high && end > thread->stack_low) {
+        lose(thread, thread->stack_low, is_guard ? end : HT_NEVER_KNOWN);
+    }
 }
 
 void ht_threads_lose(uintptr_t start, uintptr_t end)
 {
+    int saved = errno;
+    lose_own(start, end);
     struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
-    for (; thread; thread = thread->next)
-        if (start < __atomic_load_n(&thread->stack_high, __ATOMIC_RELAXED) &&
-            end > __atomic_load_n(&thread->stack_low, __ATOMIC_RELAXED))
-            lose(thread, end);
+    for (; thread; thread = thread->next) {
+        uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_RELAXED);
+        if (thread != ht_self && is_taken(thread) && end > low &&
+            start < __atomic_load_n(&thread->stack_high, __ATOMIC_RELAXED))
+            lose(thread, low, HT_NEVER_KNOWN);
+    }
+    errno = saved;
 }
 
 /* Records rest on the bounds of the stack they are of: a thread on another one begins anew. The
  * same control block and the same bounds are a stack that libc had kept. */
-static void take_stack(struct ht_thread *thread)
+static void take_stack(struct ht_thread *thread, bool never_known)
 {
     uintptr_t pointer = (uintptr_t)pthread_self(), low = thread->stack_low;
     bool same = thread->thread_pointer == pointer;
@@ -281,6 +341,8 @@ static void take_stack(struct ht_thread *thread)
     thread->stack_low = thread->stack_high = thread->stack_root = 0;
     thread->memo_laps = 0;
     thread->walk_log.kept = 0;
+    if (never_known)
+        set_never_known(thread);
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
         ht_thread_forget_stacks(thread);
@@ -288,6 +350,7 @@ static void take_stack(struct ht_thread *thread)
 
 static bool begin(void)
 {
+    bool on_unknown = (void *)ht_self == unborn_on_unknown;
     ht_self = without_state(HT_BEGINNING);
     struct ht_thread *thread = recycle();
     if (!thread)
@@ -300,7 +363,7 @@ static bool begin(void)
     }
     ht_thread_set_tag(thread, 0);
     thread->farewells = 0;
-    take_stack(thread);
+    take_stack(thread, on_unknown);
     name_owner(thread);
     __atomic_store_n(&thread->mortal, getpid() == process, __ATOMIC_RELEASE);
     if (farewell_key_made)

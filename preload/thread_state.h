@@ -72,6 +72,8 @@ struct ht_cell {
     uint64_t figures[HT_FIGURES];
 };
 
+#define HT_NEVER_KNOWN UINTPTR_MAX /* where a stack begins of which nothing can be said */
+
 #define HT_MEMO_INDEX_BITS 11 /* of the quick index of remembered stacks: see stack_cache.h */
 #define HT_MEMO_TAG_AT     52 /* where the key of a record has the tag */
 
@@ -91,9 +93,9 @@ struct ht_thread {
     pid_t tid;
     uint32_t taken; /* by compare-and-swap: 1 while a thread owns the state */
     bool mortal;    /* once there is no thread `tid`, and `named_at` has another, nobody owns it */
-    uintptr_t stack_low;  /* the thread's own stack; both 0 while it is not known, and 1 where it
-                             cannot be, which any thread may say (ht_threads_lose) */
-    uintptr_t stack_high; /* memory from a stack pointer of the thread's to here is mapped */
+    uintptr_t stack_low; /* the thread's own stack; both 0 while it is not known. Any thread may say
+                            HT_NEVER_KNOWN of the one (ht_threads_lose) */
+    uintptr_t stack_high;        /* memory from a stack pointer of the thread's to here is mapped */
     uintptr_t thread_pointer;    /* of the owner: on glibc it lies at the top of a thread's stack */
     uintptr_t stack_root;        /* stack pointer of the outermost frame seen on it, 0 for none */
     struct ht_thread **named_at; /* ht_self of the owner */
@@ -151,8 +153,9 @@ void ht_thread_find_main_bounds(struct ht_thread *thread);
 
 /*
  * Memory from `start` to `end` is about to be made unreadable. Where it is of a thread's own stack,
- * that is no longer looked at as one that can be read from end to end. Any thread, signal handlers
- * too.
+ * that is no longer looked at as one that can be read from end to end, and whoever is looking at it
+ * so has done with it: may wait for that, bounded, where it is another thread's. Any thread, signal
+ * handlers too; keeps errno.
  */
 void ht_threads_lose(uintptr_t start, uintptr_t end);
 

@@ -9,6 +9,7 @@
  *                       exit(2): libc never hears of them
  *   odd_places fibers   stacks that are unmapped, and others where they were
  *   odd_places guarded  a page of the thread's own stack that must not be read for a while
+ *   odd_places early    the same, from before the thread allocates on, right above what it calls
  *   odd_places made     machine code made at run time, other code at the same place each time
  *
  * Prints how many blocks were allocated in the tree.
@@ -236,6 +237,31 @@ static void guarded_both(void)
          "thread");
 }
 
+/* The page begins where the frames end that this one calls. */
+static void *guarded_from_the_first(void *argument)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    char *area = __builtin_alloca(PAGE), *guard;
+    area = __builtin_alloca((uintptr_t)area % PAGE + 2 * PAGE);
+    guard = (char *)(((uintptr_t)area + PAGE - 1) / PAGE * PAGE);
+    need(guard - area < 64 && (uintptr_t)guard + PAGE < here, "a page between frames");
+    need(mprotect(guard, PAGE, PROT_NONE) == 0, "mprotect");
+    for (unsigned i = 0; i < 20; i++)
+        visit_all();
+    need(mprotect(guard, PAGE, PROT_READ | PROT_WRITE) == 0, "mprotect");
+    return argument;
+}
+
+static void early(void)
+{
+    pthread_t thread;
+    usleep(200000); /* for heaptally to find out where stacks lie */
+    for (unsigned i = 0; i < 3; i++)
+        need(pthread_create(&thread, NULL, guarded_from_the_first, NULL) == 0 &&
+                 pthread_join(thread, NULL) == 0,
+             "thread");
+}
+
 /* ---- code made at run time ----------------------------------------------------------------------
  */
 
@@ -285,11 +311,8 @@ static void made(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} cases[] = {{"clones", clones},
-             {"raw", raw},
-             {"fibers", fibers},
-             {"guarded", guarded_both},
-             {"made", made}};
+} cases[] = {{"clones", clones},        {"raw", raw},     {"fibers", fibers},
+             {"guarded", guarded_both}, {"early", early}, {"made", made}};
 
 int main(int argc, char **argv)
 {

@@ -135,6 +135,9 @@ class OddStacksTest(harness.TallyTest):
     def test_unreadable_pages(self):
         self.check_places("guarded", 0.6)
 
+    def test_unreadable_from_the_first(self):
+        self.check_places("early", 0.6)
+
     def test_made_code(self):
         report = self.check_places("made", 0.6)
         sites = [s for c in report["controllers"] for s in c["sites"] if s["allocated_blocks"]]
