@@ -146,7 +146,7 @@ allocate_from(enum how how, size_t alignment, size_t size, ht_entry entry, bool 
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     void *p;
-    if (UNLIKELY(size >= ht_short_way_below || thread->busy)) {
+    if (UNLIKELY((size | thread->busy) >= ht_short_way_below)) { /* or busy, which is more */
         p = allocate_other(how, alignment, size, here ? HT_ENTRY() : entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;

@@ -180,8 +180,9 @@ ht_memo_find(struct ht_thread *thread, ht_entry entry)
     /* The mark first: while this goes on, others may raise it and empty the indexes. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
-    if (record->key == key)
+    if (__builtin_expect(record->key == key, 1))
         return ht_near_words_equal(entry, record->values, record->distances) ? record : NULL;
+    __asm__("" : "+r"(record)); /* read again: kept for this case, it would cost the other one */
     if (__builtin_expect(record->key != (key | HT_MEMO_LONG), 0))
         return NULL;
     bool same =

@@ -18,21 +18,24 @@
 
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
  * than that is there. */
-static uint64_t busy_only[][8] __attribute__((aligned(64))) = {[HT_UNBORN] = {HT_UNBORN},
-                                                               [HT_ENDED] = {HT_ENDED},
-                                                               [HT_BEGINNING] = {HT_BEGINNING},
-                                                               [HT_INTERNAL] = {HT_INTERNAL}};
+#define ROW(busy) [(busy) >> HT_BUSY_AT]
+static uint64_t busy_only[][8] __attribute__((aligned(64))) = {
+    ROW(HT_UNBORN) = {HT_UNBORN},
+    ROW(HT_BEGINNING) = {HT_BEGINNING},
+    ROW(HT_ENDED) = {HT_ENDED},
+    ROW(HT_INTERNAL) = {HT_INTERNAL},
+};
 
 static struct ht_thread *without_state(enum ht_busy busy)
 {
-    return (struct ht_thread *)(void *)busy_only[busy];
+    return (struct ht_thread *)(void *)busy_only ROW(busy);
 }
 
 /* HT_UNBORN as well: the stack of this thread will never be known. */
 static uint64_t unborn_on_unknown[8] __attribute__((aligned(64))) = {HT_UNBORN};
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
-    (struct ht_thread *)(void *)busy_only[HT_UNBORN];
+    (struct ht_thread *)(void *)busy_only ROW(HT_UNBORN);
 struct ht_thread *ht_threads;
 
 /* The first threads of a process are its main loops: they begin with room for many stacks. The

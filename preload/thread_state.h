@@ -31,12 +31,13 @@
 #include "memo_room.h"
 #include "walk_log.h"
 
+#define HT_BUSY_AT 16 /* none is a size that goes the short way: one comparison tells both */
 enum ht_busy {
-    HT_UNBORN = 1,
-    HT_BEGINNING = 2,
-    HT_ENDED = 3,
-    HT_INTERNAL = 4,
-    HT_COUNTING = 8, /* the least of what may be a stack pointer */
+    HT_UNBORN = 1 << HT_BUSY_AT,
+    HT_BEGINNING = 2 << HT_BUSY_AT,
+    HT_ENDED = 3 << HT_BUSY_AT,
+    HT_INTERNAL = 4 << HT_BUSY_AT,
+    HT_COUNTING = 5 << HT_BUSY_AT, /* the least of what may be a stack pointer */
 };
 
 static inline bool ht_is_counting(uint64_t busy)

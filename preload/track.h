@@ -28,6 +28,7 @@ extern uint32_t ht_slow HT_HIDDEN;
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
 #define HT_SHORT_WAY_BELOW (HT_SEAL_SMALL + 1)
 extern size_t ht_short_way_below HT_HIDDEN;
+_Static_assert(HT_SHORT_WAY_BELOW <= HT_UNBORN, "whoever is busy does not go the short way");
 
 /* Not 0: frees may not go the short way, either: the last of these reasons. The others are none for
  * them: what was counted is counted out. */
