@@ -74,6 +74,7 @@ static void sequence_step(struct ht_thread *thread)
 void ht_cell_evict(struct ht_thread *thread, uint32_t site)
 {
     unsigned index = ht_cell_of(site);
+    ht_cell_fetch(thread, site);
     sequence_step(thread);
     move_to_totals(thread, &thread->cells[index], thread->cell_sites[index]);
     __atomic_store_n(&thread->cell_sites[index], site, __ATOMIC_RELEASE); /* emptied before */

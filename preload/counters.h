@@ -91,6 +91,17 @@ static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint32_t place)
     return (uint32_t *)((char *)thread->cell_sites + place);
 }
 
+/* Fetches what ht_cell_evict will need: the totals of another site that has the cell of `site`. */
+static inline void ht_cell_fetch(struct ht_thread *thread, uint32_t site)
+{
+    uint32_t owner = *ht_cell_site(thread, ht_cell_place(site));
+    if (owner == site || owner == HT_NO_SITE)
+        return;
+    const struct ht_total *total = ht_total(owner);
+    __builtin_prefetch(total->figures, 1);
+    __builtin_prefetch(&total->finished, 1); /* every second total lies in two lines */
+}
+
 /* Moves what the cell of `site` holds to the totals and gives it to `site`. The thread must be
  * HT_COUNTING. */
 void ht_cell_evict(struct ht_thread *thread, uint32_t site);

@@ -48,7 +48,7 @@ enum ht_stack_root {
 #define HT_FRAME_PAGES 8192u
 
 extern struct ht_intern ht_frames; /* key: see ht_frame_key; then rule, ht_frame_info */
-extern struct ht_intern ht_stacks; /* key: outer node << 32 | frame */
+extern struct ht_intern ht_stacks; /* key: outer node << 32 | frame; home: ht_stack_hash */
 
 /* How often frames died on a page; modulo 2^15, which dead frames make harmless as well. The
  * topmost bit says that it is in doubt. Written under the module map's lock. */
@@ -103,10 +103,28 @@ static inline uintptr_t ht_frame_pc(uint32_t frame)
     return (uintptr_t)(ht_intern_key(&ht_frames, frame) & (HT_ADDRESS_LIMIT - 1));
 }
 
-/* Any thread, signal handlers too. HT_INTERN_FULL where the table is full. */
-static inline uint32_t ht_stack_push(uint32_t outer, uint32_t frame)
+/*
+ * Where a node would like to stand in the table: told by the frames of its stack alone, the hash of
+ * the outer node and one frame, so that this is known before the ids of its outer nodes are, and
+ * all nodes of a stack can be fetched at once. The hash of a root is its number.
+ */
+static inline uint32_t ht_stack_hash(uint32_t outer_hash, uint32_t frame)
 {
-    return ht_intern(&ht_stacks, (uint64_t)outer << 32 | frame, true);
+    uint32_t hash = (outer_hash ^ frame) * 0x9E3779B1u;
+    return hash ^ hash >> 15;
+}
+
+/* The node (outer, frame), whose ht_stack_hash is `hash`. Any thread, signal handlers too.
+ * HT_INTERN_FULL where the table is full. */
+static inline uint32_t ht_stack_push(uint32_t outer, uint32_t frame, uint32_t hash)
+{
+    return ht_intern_at(&ht_stacks, (uint64_t)outer << 32 | frame, hash, true);
+}
+
+/* The stack of one frame. */
+static inline uint32_t ht_stack_alone(uint32_t root, uint32_t frame)
+{
+    return ht_stack_push(root, frame, ht_stack_hash(root, frame));
 }
 
 static inline uint32_t ht_stack_outer(uint32_t stack)
@@ -122,9 +140,11 @@ static inline uint32_t ht_stack_frame(uint32_t stack)
 /* The stack `root` -> frames[count - 1] -> ... -> frames[0], or HT_INTERN_FULL. */
 static inline uint32_t ht_stack_intern(uint32_t root, const uint32_t *frames, unsigned count)
 {
-    uint32_t stack = root;
-    while (count > 0 && stack != HT_INTERN_FULL)
-        stack = ht_stack_push(stack, frames[--count]);
+    uint32_t stack = root, hash = root;
+    while (count > 0 && stack != HT_INTERN_FULL) {
+        hash = ht_stack_hash(hash, frames[--count]);
+        stack = ht_stack_push(stack, frames[count], hash);
+    }
     return stack;
 }
 

@@ -63,7 +63,8 @@ static inline uint64_t ht_intern_key(struct ht_intern *table, uint32_t id)
     return __atomic_load_n(ht_intern_slot(table, id), __ATOMIC_RELAXED);
 }
 
-/* Where a key would like to stand; the segments take as many bits of it as they need. */
+/* Where a key would like to stand, unless its table has it otherwise; the segments take as many
+ * bits of it as they need. */
 static inline uint32_t ht_intern_home(uint64_t key)
 {
     return (uint32_t)((key ^ key >> 40) * UINT64_C(0x9E3779B97F4A7C15) >>
@@ -112,24 +113,39 @@ static inline uint32_t ht_intern_insert(struct ht_intern *table, struct ht_inter
     return HT_INTERN_FULL;
 }
 
+/* Fetches what a search of a segment begins with. */
+static inline void ht_intern_fetch(const struct ht_intern *table, unsigned s, uint32_t home)
+{
+    const struct ht_intern_segment *segment = &table->segments[s];
+    __builtin_prefetch(segment->slots + (size_t)(home & (segment->size - 1)) * table->stride);
+}
+
+/* The same in all segments: for keys of which several are going to be asked for. */
+static inline void ht_intern_fetch_all(const struct ht_intern *table, uint32_t home)
+{
+    for (unsigned s = 0;
+         s < HT_INTERN_SEGMENTS && __atomic_load_n(&table->segments[s].slots, __ATOMIC_ACQUIRE);
+         s++)
+        ht_intern_fetch(table, s, home);
+}
+
 /*
  * The id of `key` (not 0), which is inserted where it is new and `insert` says so; or
- * HT_INTERN_FULL. Any thread, signal handlers too; no lock, no system call.
+ * HT_INTERN_FULL. `home` is where it would like to stand: the same for a key each time. Any thread,
+ * signal handlers too; no lock, no system call.
  *
  * The last segment is searched first: it has room for more keys than all others, and every new one
  * is in it. What the others will be asked for is fetched meanwhile.
  */
-static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool insert)
+static inline uint32_t ht_intern_at(struct ht_intern *table, uint64_t key, uint32_t home,
+                                    bool insert)
 {
-    uint32_t home = ht_intern_home(key);
     unsigned laid = 0, free, probe;
     for (; laid < HT_INTERN_SEGMENTS &&
            __atomic_load_n(&table->segments[laid].slots, __ATOMIC_ACQUIRE);
          laid++)
         if (laid > 0)
-            __builtin_prefetch(table->segments[laid - 1].slots +
-                               (size_t)(home & (table->segments[laid - 1].size - 1)) *
-                                   table->stride);
+            ht_intern_fetch(table, laid - 1, home);
     if (laid == 0)
         return HT_INTERN_FULL;
     struct ht_intern_segment *last = &table->segments[laid - 1];
@@ -140,6 +156,12 @@ static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool ins
             return ht_intern_id(&table->segments[s], home + probe);
     return insert ? ht_intern_insert(table, last, key, home + free, HT_INTERN_PROBES - free)
                   : HT_INTERN_FULL;
+}
+
+/* The same for a key that says itself where it would like to stand. */
+static inline uint32_t ht_intern(struct ht_intern *table, uint64_t key, bool insert)
+{
+    return ht_intern_at(table, key, ht_intern_home(key), insert);
 }
 
 /* The earliest of the ids of a key, which the table has: the same for ever, and the least. */

@@ -19,7 +19,7 @@ uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
     uint32_t frame = ht_frame_intern(pc);
     if (frame == HT_INTERN_FULL)
         return ht_site_intern(HT_INTERN_FULL, tag);
-    return ht_site_intern(ht_stack_push(HT_STACK_FALLBACK, frame), tag);
+    return ht_site_intern(ht_stack_alone(HT_STACK_FALLBACK, frame), tag);
 }
 
 bool ht_site_exists(uint32_t site)

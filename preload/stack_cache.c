@@ -93,6 +93,7 @@ static const struct ht_memo_record *descend(struct ht_thread *thread, ht_entry e
         /* Where the stack has got known since, a new record will allow the quick way. */
         if ((record->key & HT_MEMO_CARE) && ht_is_own_stack(thread, ht_entry_sp(entry)))
             return NULL;
+        ht_cell_fetch(thread, record->site); /* it will be counted, while words are compared */
         if (is_of(record, entry, &hash))
             return record;
     }

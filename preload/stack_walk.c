@@ -167,22 +167,36 @@ static bool comes_to_log(struct walk *walk)
     return true;
 }
 
+/* Has the nodes of what was gathered fetched, behind the outermost `base` steps: each is a cache
+ * miss, and looked up one after the other they would be waited for one after the other. */
+static void fetch_nodes(struct walk *walk, unsigned base)
+{
+    struct ht_walk_log *log = walk->log;
+    uint32_t hash = base ? log->steps[base - 1].hash : log->root;
+    for (unsigned i = HT_MAX_DEPTH - walk->steps; i < HT_MAX_DEPTH; i++) {
+        hash = ht_stack_hash(hash, log->steps[i].frame);
+        log->steps[i].hash = hash;
+        ht_intern_fetch_all(&ht_stacks, hash);
+    }
+}
+
 /* Moves what was gathered to behind the outermost `base` steps, and finds its stacks, from the
- * outside in: what has the same frames as before need not be looked up, and each look is a cache
- * miss. The whole stack, or HT_INTERN_FULL. */
+ * outside in: what has the same frames as before need not be looked up. The whole stack, or
+ * HT_INTERN_FULL. */
 static uint32_t extend_log(struct walk *walk, unsigned base)
 {
     struct ht_walk_log *log = walk->log;
     unsigned words = words_of(log, base) + walk->words, from = HT_MAX_DEPTH - walk->steps;
     memmove(log->words + words - walk->words, log->words + HT_WALK_WORDS - walk->words,
             walk->words * sizeof *log->words);
+    fetch_nodes(walk, base);
     uint32_t stack = base ? log->steps[base - 1].stack : log->root;
     bool same = true, needs_fp = base && log->steps[base - 1].needs_fp;
     for (unsigned i = 0; i < walk->steps; i++) {
         struct ht_logged_step *place = &log->steps[base + i];
         const struct ht_logged_step *step = &log->steps[from + i];
         same = same && base + i < log->kept && place->frame == step->frame;
-        stack = same ? place->stack : ht_stack_push(stack, step->frame);
+        stack = same ? place->stack : ht_stack_push(stack, step->frame, step->hash);
         if (stack == HT_INTERN_FULL) {
             log->kept = base + i;
             return stack;
@@ -393,7 +407,7 @@ static uint32_t site_alone(struct ht_thread *thread, ht_entry entry, uint32_t ta
     uint32_t frame = ht_frame_intern(ht_entry_pc(entry));
     if (frame == HT_INTERN_FULL)
         return ht_site_fallback(ht_entry_pc(entry), tag);
-    uint32_t site = ht_site_intern(ht_stack_push(HT_STACK_CUT, frame), tag);
+    uint32_t site = ht_site_intern(ht_stack_alone(HT_STACK_CUT, frame), tag);
     remember_alone(thread, entry, site, tag);
     return site;
 }
@@ -441,6 +455,7 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
     if (stack == HT_INTERN_FULL)
         return ht_site_fallback(first_pc, tag);
     uint32_t site = ht_site_intern(stack, tag);
+    ht_cell_fetch(thread, site);
     remember(&walk, site, tag);
     return site;
 }

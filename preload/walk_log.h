@@ -47,10 +47,11 @@ struct ht_logged_step {
     uintptr_t fp, fp_at; /* fp_at: the address that it was restored from, 0: it is that at entry */
     uint32_t frame;      /* in ht_frames */
     uint32_t stack;      /* in ht_stacks: from the outermost frame to this one */
+    uint32_t hash;       /* ht_stack_hash of that */
     uint16_t words;      /* in the log: up to this step; while gathered: those further in */
-    bool fp_known;
-    bool needs_fp;  /* this step, or one further out, hangs on the frame pointer of here */
-    bool passes_fp; /* the caller's frame pointer is the same */
+    bool fp_known : 1;
+    bool needs_fp : 1;  /* this step, or one further out, hangs on the frame pointer of here */
+    bool passes_fp : 1; /* the caller's frame pointer is the same */
 };
 
 struct ht_walk_log {

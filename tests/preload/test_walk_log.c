@@ -137,15 +137,19 @@ static void run(uint64_t *random)
         call_any(random);
 }
 
+/* The machine's stack, and the very node that whoever knows all of its frames finds. */
 static void check_stack(uint32_t stack)
 {
-    unsigned left = machine.depth;
+    unsigned left = machine.depth, count = 0;
+    uint32_t frames[DEPTH], node = stack;
     for (; stack >= HT_STACK_ROOTS; stack = ht_stack_outer(stack)) {
         ck_assert_uint_gt(left, 0);
         uintptr_t pc = pc_of(machine.frames[--left].function);
-        ck_assert_uint_eq(ht_frame_pc(ht_stack_frame(stack)), pc);
+        frames[count] = ht_stack_frame(stack);
+        ck_assert_uint_eq(ht_frame_pc(frames[count++]), pc);
     }
     ck_assert_uint_eq(left, 0);
+    ck_assert_uint_eq(ht_stack_intern(stack, frames, count), node);
     ck_assert_uint_eq(stack, machine.frames[0].function == NO_RULE ? HT_STACK_CUT : HT_STACK_WHOLE);
 }
 

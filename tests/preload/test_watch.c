@@ -118,7 +118,7 @@ static void shrink(uint32_t tag, uint64_t bytes)
 static uint32_t site_at(uintptr_t pc, uint32_t tag)
 {
     uint32_t frame = ht_frame_intern(pc);
-    return ht_site_intern(ht_stack_push(HT_STACK_WHOLE, frame), tag);
+    return ht_site_intern(ht_stack_alone(HT_STACK_WHOLE, frame), tag);
 }
 
 /* ---- edges --------------------------------------------------------------------------------------
