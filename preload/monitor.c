@@ -43,10 +43,12 @@
 #define POLL_LONGEST   (250 * HT_MILLISECOND)
 #define BURST          (50 * HT_MILLISECOND) /* how long after a new stack others are expected */
 #define EAGER          HT_SECOND             /* and how long polls stay short */
-#define DESCRIBE_EVERY (10 * HT_MILLISECOND) /* at most */
+#define DESCRIBE_EVERY (40 * HT_MILLISECOND) /* at most */
+#define AHEAD_EVERY    (5 * HT_MILLISECOND)  /* at most */
 #define LOOKS_A_TICK   4u /* looks at the counters in each tick, at random moments */
 #define ADVANCE        (50 * HT_MILLISECOND) /* work on new stacks that may come before its rest */
 #define REST_STEADY    19u /* times the last turn, in no hurry: a twentieth of a core */
+#define REST_AHEAD     3u  /* the same where it has to be done in any case, rather now than later */
 #define PARK_FINAL     (2 * HT_SECOND)
 
 #define CREDENTIALS_EVERY   (500 * HT_MILLISECOND)
@@ -80,7 +82,7 @@ static struct {
 static struct {
     bool planned;
     uint64_t poll, poll_wait, last_new_stack;
-    uint64_t description, look, tick, sync, credentials;
+    uint64_t description, ahead, look, tick, sync, credentials;
     uint64_t served; /* when the control socket last was */
     bool waits;      /* nothing is done before `credentials` */
     bool one_core;   /* all that the thread may run on: what it takes, the program may lack */
@@ -220,6 +222,15 @@ static void describe(void)
     due.description = at_the_earliest(ht_now_ns() + DESCRIBE_EVERY, began, REST_STEADY);
 }
 
+/* Writes new stacks of a program that makes very many: else all of them would be left to the tick,
+ * or to the end of the process, which waits for it. */
+static void write_ahead(void)
+{
+    uint64_t began = ht_thread_cpu_ns();
+    ht_snapshot_ahead();
+    due.ahead = at_the_earliest(ht_now_ns() + AHEAD_EVERY, began, REST_AHEAD);
+}
+
 /* One turn of work; the gate is held. */
 static void work(uint64_t now)
 {
@@ -233,6 +244,8 @@ static void work(uint64_t now)
         describe();
     if (counting && (now >= due.tick || now >= due.look))
         look(now);
+    if (counting && now >= due.ahead)
+        write_ahead();
     say_if_memory_is_short();
 }
 

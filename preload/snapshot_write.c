@@ -31,17 +31,20 @@
 #define BUFFER_AHEAD   (BUFFER_FIRST / 2) /* records that go ahead */
 #define BUFFER_KEPT    BUFFER_FIRST       /* from one write to the next */
 #define MAX_TICK_SITES 64u                /* sites that one tick lists */
-#define SITE_COST      700u               /* bytes of a site that is written anew, with its stack */
+#define MANY_AHEAD     256u /* sites whose stacks are written ahead of ticks, at once */
+#define SITE_COST      700u /* bytes of a site that is written anew, with its stack */
 _Static_assert(HT_STACK_FALLBACK < 8, "a byte has a bit for each way a stack ends");
 
 static struct ht_file file = {.fd = -1};
 static char start_directory[PATH_MAX]; /* what a relative name is relative to; "" where unknown */
 static uint64_t start_realtime_ns, start_monotonic_ns;
 static uint64_t sequence, dropped_ticks;
-static bool dirty;          /* written since the last sync */
-static bool failing;        /* the last write failed: said once */
-static bool resumed;        /* the next tick is the first after a pause of counting */
-static uint64_t alerts_put; /* number of the last alert that is in the file */
+static bool dirty;            /* written since the last sync */
+static bool failing;          /* the last write failed: said once */
+static bool resumed;          /* the next tick is the first after a pause of counting */
+static uint64_t alerts_put;   /* number of the last alert that is in the file */
+static uint32_t looked_ahead; /* sites in the list whose stacks need not be written ahead */
+static bool refused_ahead;    /* that has failed since the last tick */
 static bool all_due; /* the file lacks what was written before: the next tick lists everything */
 
 /* The records of one write. What it grows to is small, however much is written at once: whole
@@ -303,20 +306,25 @@ static unsigned char *written_bit(uint32_t stack, unsigned char *mask)
 }
 
 /* How the stack ends; writes its frames, innermost first, and how many there are. The modules that
- * they lie in go to the file. */
+ * they lie in go to the file. What is known of the frames is fetched first, all at once: they lie
+ * in no order. */
 static uint32_t gather_frames(uint32_t stack, struct htl_frame frames[HT_MAX_DEPTH],
                               uint32_t *count)
 {
+    static uint32_t ids[HT_MAX_DEPTH];
     uint32_t node = stack;
     for (*count = 0; node >= HT_STACK_ROOTS && *count < HT_MAX_DEPTH; node = ht_stack_outer(node)) {
-        uint32_t id = ht_stack_frame(node);
-        uint64_t info = ht_intern_slot(&ht_frames, id)[2];
+        ids[*count] = ht_stack_frame(node);
+        __builtin_prefetch(ht_intern_slot(&ht_frames, ids[(*count)++]));
+    }
+    for (uint32_t i = 0; i < *count; i++) {
+        uint64_t info = ht_intern_slot(&ht_frames, ids[i])[2];
         struct ht_module *module =
             HT_INFO_HAS_MODULE(info) ? ht_module(HT_INFO_MODULE(info)) : NULL;
         put_module(module);
-        frames[(*count)++] = (struct htl_frame){
+        frames[i] = (struct htl_frame){
             .module = module ? module->id : HTL_NO_MODULE,
-            .offset = ht_frame_pc(id) - (module ? module->unwind.load_bias : 0),
+            .offset = ht_frame_pc(ids[i]) - (module ? module->unwind.load_bias : 0),
         };
     }
     return ht_stack_root(node);
@@ -401,6 +409,7 @@ static void forget_dictionary(void)
         if (stacks_written[i])
             memset(stacks_written[i], 0, ht_stacks.segments[i].size / 8);
     roots_written = 0;
+    looked_ahead = 0;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
         view->written_tag = 0;
@@ -721,7 +730,7 @@ static bool written(const struct ht_file *to, int error)
     }
     if (error == 0) {
         dirty = true;
-        failing = false;
+        failing = refused_ahead = false;
         alerts_put = ht_alert_count();
         return true;
     }
@@ -882,6 +891,33 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
             flush();
     }
     ht_aggregate_tick_done();
+}
+
+/* Whether the file has room to spare: its other half is for ticks. */
+static bool has_room_ahead(void)
+{
+    return file.path[0] && file.size + buffer.used < ht_settings.value[HT_OPT_MAX_FILE] / 2;
+}
+
+void ht_snapshot_ahead(void)
+{
+    if (refused_ahead || failing || ht_sums.site_count - looked_ahead < MANY_AHEAD ||
+        !has_room_ahead())
+        return;
+    may_go_ahead();
+    for (uint32_t i = 1; i <= MANY_AHEAD && has_room_ahead(); i++) {
+        uint32_t site = ht_sums.sites[looked_ahead++];
+        if (is_reported(site))
+            put_stack(ht_site_stack(site));
+        if (i % SITES_BETWEEN_ANSWERS == 0)
+            ht_unwind_answer();
+    }
+    refused_ahead = buffer.full || append_rest(&file) != 0;
+    begin_records(NULL);
+    if (refused_ahead)
+        forget_dictionary(); /* as where a tick cannot be written, which the next one will say */
+    else
+        dirty = true;
 }
 
 uint64_t ht_snapshot_start_ns(void)

@@ -26,6 +26,10 @@ void ht_snapshot_begin(void);
  * can be written to: then ticks go nowhere. */
 bool ht_snapshot_open(void);
 
+/* Appends stacks that no tick has listed yet, where very many wait: those of sites that the last
+ * look has seen, some at a time, and as long as less than half of the file is taken. */
+void ht_snapshot_ahead(void);
+
 /* Appends a tick with what changed. `final`: all figures, and the end record with `reason`. */
 void ht_snapshot_tick(bool final, uint32_t end_reason);
 

@@ -223,13 +223,6 @@ static void note_module(uint32_t frame, uint64_t *info)
     }
 }
 
-static void note_modules(void)
-{
-    ht_modules_hold();
-    each_new_frame(note_module);
-    ht_modules_release();
-}
-
 /* Frames stand in the table in no order: modules are taken one after the other. */
 static const struct ht_module *wanted;
 
@@ -246,6 +239,22 @@ static void describe_if_wanted(uint32_t frame, uint64_t *info)
         put_in_batch(frame, module);
 }
 
+/* Where rules need no names, all is done in one pass. */
+static void note_and_describe(uint32_t frame, uint64_t *info)
+{
+    note_module(frame, info);
+    if (!(__atomic_load_n(info, __ATOMIC_ACQUIRE) & HT_INFO_FINAL))
+        describe_if_wanted(frame, info);
+}
+
+static void note_modules(void)
+{
+    module_missing = too_early = false;
+    ht_modules_hold();
+    each_new_frame(names_needed ? note_module : note_and_describe);
+    ht_modules_release();
+}
+
 void ht_rules_describe_frames(void)
 {
     for (unsigned s = 0; s < HT_INTERN_SEGMENTS; s++)
@@ -254,17 +263,13 @@ void ht_rules_describe_frames(void)
         return;
     if (!batch && names_needed && !(batch = ht_heap_alloc(sizeof *batch, 16)))
         return;
-    module_missing = too_early = false;
     ht_modules_refresh(false);
     note_modules();
     if (module_missing) {
         ht_modules_refresh(true);
         note_modules();
     }
-    wanted = NULL;
-    if (!names_needed) {
-        each_new_frame(describe_if_wanted);
-    } else {
+    if (names_needed) {
         for (uint32_t id = 0; (wanted = ht_module(id)); id++)
             each_new_frame(describe_if_wanted);
         finish_batch();
@@ -327,6 +332,8 @@ uint32_t ht_rules_tag(uint32_t stack)
                                         module ? module->default_tag : anon_tag);
         if (tag)
             return tag;
+        if (walk.by_default && rule_count == 0)
+            break; /* no frame further out has a say */
     }
     return ht_tag_walk_end(&walk, runtime_tag);
 }

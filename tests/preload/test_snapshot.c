@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -367,7 +369,101 @@ START_TEST(a_new_file_starts_with_everything)
 }
 END_TEST
 
+/* Sites from `first` on get a block each, all of one size, under stacks of three frames. */
+static void make_sites(unsigned first, unsigned count)
+{
+    uint32_t outer = ht_frame_intern((uintptr_t)begin_run + 1);
+    for (unsigned i = first; i < first + count; i++) {
+        uint32_t frames[] = {ht_frame_intern((uintptr_t)make_sites + 1 + i % 64),
+                             ht_frame_intern((uintptr_t)begin_run + 8 + i / 64), outer};
+        uint32_t site = ht_site_intern(ht_stack_intern(HT_STACK_WHOLE, frames, 3), 0);
+        ck_assert_uint_ge(site, HT_SITE_BASE);
+        ht_count_shared(site, HT_ALLOCATED_BYTES, 7);
+    }
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+}
+
+/* How much the file grows. */
+static long grown(void (*by)(void))
+{
+    long before = size_now();
+    by();
+    return size_now() - before;
+}
+
+static void write_ahead(void)
+{
+    for (unsigned i = 0; i < 20; i++)
+        ht_snapshot_ahead();
+}
+
+static void write_last_tick(void)
+{
+    tick(true);
+}
+
+static void expect_all_sites(unsigned count)
+{
+    char pattern[60];
+    snprintf(pattern, sizeof pattern, "\"live_blocks\": *%u\\b", count);
+    report_has(pattern);
+    report_has("\"dropped_ticks\": *0\\b");
+    report_has("\"complete\": *true");
+}
+
+#define STACK_BYTES                                                                                \
+    ((long)(sizeof(struct htl_record_header) + sizeof(struct htl_stack) +                          \
+            3 * sizeof(struct htl_frame)))
+
+START_TEST(many_stacks_are_written_ahead)
+{
+    enum { FEW = 100, MANY = 1400 };
+    begin_run(1 << 20);
+    make_sites(0, FEW);
+    ck_assert_int_eq(grown(write_ahead), 0); /* the tick will do */
+    make_sites(FEW, MANY - FEW);
+    ck_assert_int_ge(grown(write_ahead), (MANY - 300) * STACK_BYTES);
+    ck_assert_int_eq(grown(write_ahead), 0);
+    /* What is there is not written again. */
+    ck_assert_int_lt(grown(write_last_tick), MANY * 80 + 300 * STACK_BYTES);
+    expect_all_sites(MANY);
+}
+END_TEST
+
+START_TEST(half_of_the_file_is_left_to_ticks)
+{
+    enum { MANY = 2000 };
+    begin_run(200000);
+    make_sites(0, MANY);
+    ck_assert_int_gt(grown(write_ahead), 0);
+    ck_assert_int_lt(size_now(), 200000 / 2 + 2 * 4096);
+    write_last_tick();
+    ck_assert_int_le(size_now(), 200000);
+    report_has("\"complete\": *true");
+}
+END_TEST
+
+START_TEST(what_is_refused_ahead_comes_with_the_tick)
+{
+    enum { MANY = 1000 };
+    struct rlimit limit, less;
+    begin_run(1 << 20);
+    make_sites(0, MANY);
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    less = limit;
+    less.rlim_cur = (rlim_t)size_now() + 20 * (rlim_t)STACK_BYTES;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &less), 0);
+    ck_assert_int_eq(grown(write_ahead), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_int_eq(grown(write_ahead), 0); /* not before a tick has found that it can be */
+    write_last_tick();
+    expect_all_sites(MANY);
+}
+END_TEST
+
 SUPPORT_MAIN("snapshot", names, taken_names_get_numbers, links_are_not_followed,
              descriptors_of_the_program_are_left_alone, other_places, pruning,
              pruning_of_numbered_files, a_small_cap_holds, a_file_that_cannot_grow,
-             a_new_file_starts_with_everything)
+             a_new_file_starts_with_everything, many_stacks_are_written_ahead,
+             half_of_the_file_is_left_to_ticks, what_is_refused_ahead_comes_with_the_tick)
