@@ -8,7 +8,8 @@
  * directory is the first of htc_directory's places that the process can use; where
  * HEAPTALLY_RUNDIR names one, only that. A directory must be a real one (no symbolic link), belong
  * to the process's user or to root, and be closed to writing by others unless it is sticky. User 0
- * and the process's own user may connect, which the process checks by the peer's credentials.
+ * and the process's own user may connect, which the process checks by the peer's credentials;
+ * another is told so at once, perhaps before its request has come, and the connection is closed.
  * A socket that nobody listens on is left over from a process that was killed; who finds one
  * (connecting is refused) may remove it.
  *
