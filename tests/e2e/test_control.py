@@ -295,7 +295,8 @@ class Sockets(Controlled):
         result = self.command("list")
         self.expect("a socket of a killed process", (os.listdir(self.rundir), result.status),
                     ([], 0))
-        self.assertIn("removed 1 socket", result.err)
+        # Others on this machine may have left some too, where root sees them.
+        self.assertRegex(result.err, "removed [1-9][0-9]* socket")
 
     def test_children(self):
         process = self.begin("fork", options={"INTERVAL": "300ms"})
