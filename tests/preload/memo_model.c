@@ -36,7 +36,7 @@ void memo_functions(uint64_t *random)
 {
     for (unsigned i = 0; i < FUNCTIONS; i++) {
         struct function *f = &functions[i];
-        f->pc = 0x400000 + 64 * i;
+        f->pc = MEMO_CODE + 64 * i;
         f->kind = i == 0 ? OUTERMOST : i == 1 ? NO_RULE : i % 4 == 3 ? BY_FP : BY_SP;
         f->saves_fp = f->kind == BY_FP || i % 3 == 0;
         f->frame = 2 + (unsigned)(support_random(random) % 6);
@@ -53,7 +53,7 @@ void memo_functions(uint64_t *random)
             rule = (struct unwind_rule){.kind = UNWIND_END};
         if (f->kind == NO_RULE)
             rule = (struct unwind_rule){.kind = UNWIND_NONE};
-        uint32_t frame = ht_intern(&ht_frames, f->pc, true);
+        uint32_t frame = ht_frame_intern(f->pc);
         *ht_frame_rule(frame) = unwind_rule_pack(&rule);
     }
 }
@@ -95,8 +95,8 @@ static unsigned model(unsigned at, uintptr_t fp, unsigned *walked)
     uintptr_t pc = memo_stack[at - 1], sp = (uintptr_t)&memo_stack[at];
     unsigned count = 0;
     while (count < HT_MAX_DEPTH) {
-        const struct function *f = &functions[(pc - 0x400000) / 64];
-        if (pc < 0x400000 || f >= functions + FUNCTIONS || pc != f->pc)
+        const struct function *f = &functions[(pc - MEMO_CODE) / 64];
+        if (pc < MEMO_CODE || f >= functions + FUNCTIONS || pc != f->pc)
             ck_abort_msg("the model walked to %#lx, which is no function", (unsigned long)pc);
         walked[count++] = (unsigned)(f - functions);
         if (f->kind == OUTERMOST || f->kind == NO_RULE)
@@ -158,9 +158,9 @@ static bool change_a_word(uint64_t *random, unsigned at)
     unsigned word = at + (unsigned)(support_random(random) % 60);
     const struct function *new = &functions[support_random(random) % FUNCTIONS];
     uint64_t pc = memo_stack[word];
-    if (pc < 0x400000 || pc >= 0x400000 + 64 * FUNCTIONS)
+    if (pc < MEMO_CODE || pc >= MEMO_CODE + 64 * FUNCTIONS)
         return false;
-    const struct function *old = &functions[(pc - 0x400000) / 64];
+    const struct function *old = &functions[(pc - MEMO_CODE) / 64];
     if (old->kind != new->kind || old->frame != new->frame || old->saves_fp != new->saves_fp)
         return false;
     memo_stack[word] = new->pc;

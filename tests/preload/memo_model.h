@@ -13,7 +13,12 @@
 /* Where the stacks are laid. */
 extern uint64_t memo_stack[MEMO_WORDS];
 
-/* Makes the functions up and publishes their rules; after support_begin. */
+/* Where they lie. */
+#define MEMO_CODE     0x400000u
+#define MEMO_CODE_END (MEMO_CODE + 4096u)
+
+/* Makes the functions up and publishes their rules; after support_begin. Again, with the same
+ * random numbers, once their frames have died. */
 void memo_functions(uint64_t *random);
 
 /* A thread with a memo of so many words, never freed. */
