@@ -27,7 +27,8 @@ bool ht_totals_lay(unsigned range)
  * Moves one figure. A signal handler may strike at any instruction and never come back, so what is
  * under way is written down first; ht_cells_mend then tells by the total whether it was added: that
  * has either grown by the value since, or by less, by what others have added. (If others have added
- * as much or more within the same moment, the figure is taken for moved.)
+ * as much or more by then, the figure is taken for moved: it was, but where the signal struck right
+ * before the instruction that adds. No more can be had without a second word in each total.)
  */
 static void move_figure(struct ht_thread *thread, uint64_t *from, uint64_t *to)
 {

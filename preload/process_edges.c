@@ -114,7 +114,11 @@ EXPORT int setns(int fd, int type)
     return result;
 }
 
-/* Handlers of signals call it too, so it must not look up the next one in the chain. */
+/*
+ * Handlers of signals call it too, so it must not look up the next one in the chain. munmap is not
+ * asked about: an area between a thread's frames may be unreadable while its frame lives, but who
+ * takes it away leaves a hole into which later frames grow.
+ */
 EXPORT int mprotect(void *start, size_t bytes, int how)
 {
     if (bytes > 0 && !(how & (PROT_READ | PROT_WRITE)))

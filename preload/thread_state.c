@@ -196,7 +196,8 @@ static bool claim_left(struct ht_thread *thread)
 /*
  * Takes over the state of a thread that ended without libc hearing of it, by exit(2), and so
  * without a farewell: where such threads come and go for ever, there are not ever more states. A
- * few are looked at each time, all of them in turn.
+ * few are looked at each time, all of them in turn. The number of such a thread is given out again
+ * only after all others: while its state is settled, it is nobody's.
  */
 static struct ht_thread *inherit(void)
 {
