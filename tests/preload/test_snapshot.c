@@ -402,8 +402,15 @@ static void write_last_tick(void)
     tick(true);
 }
 
+/* Every site is reported, with its frames. */
 static void expect_all_sites(unsigned count)
 {
+    char command[700];
+    snprintf(command, sizeof command,
+             "test $('%s' report --format json '%s' | tr -d ' \\n' | grep -o '\"stack\":\\[{' | "
+             "wc -l) -eq %u",
+             ANALYZER_COMMAND, ht_snapshot_path(), count);
+    ck_assert_msg(system(command) == 0, "%s", command);
     char pattern[60];
     snprintf(pattern, sizeof pattern, "\"live_blocks\": *%u\\b", count);
     report_has(pattern);
@@ -418,7 +425,7 @@ static void expect_all_sites(unsigned count)
 START_TEST(many_stacks_are_written_ahead)
 {
     enum { FEW = 100, MANY = 1400 };
-    begin_run(1 << 20);
+    begin_run(64 << 20);
     make_sites(0, FEW);
     ck_assert_int_eq(grown(write_ahead), 0); /* the tick will do */
     make_sites(FEW, MANY - FEW);
@@ -447,7 +454,7 @@ START_TEST(what_is_refused_ahead_comes_with_the_tick)
 {
     enum { MANY = 1000 };
     struct rlimit limit, less;
-    begin_run(1 << 20);
+    begin_run(64 << 20);
     make_sites(0, MANY);
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
