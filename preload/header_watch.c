@@ -8,6 +8,7 @@
 
 #include "aggregate.h"
 #include "callback.h"
+#include "fork.h"
 #include "heaptally.h"
 #include "heaptally/units.h"
 #include "lifecycle.h"
@@ -20,6 +21,19 @@
 #define PATIENCE   (100 * HT_MILLISECOND)
 #define JOB_WAIT   (2 * HT_SECOND)
 #define TEXT_LIMIT ((size_t)1 << 20)
+
+/* A child of a watched process that has lived for a tick is watched once it allocates, or asks. */
+static void be_watched(void)
+{
+    if ((ht_slow & HT_SLOW_PROBATION) && !ht_in_copied_process())
+        ht_probation();
+}
+
+static bool visit_monitor(struct ht_visit *visit)
+{
+    be_watched();
+    return ht_monitor_visit(visit, PATIENCE);
+}
 
 /* Copies as much of one of our structs as the program's header knows; its size stays its own. */
 static void give(void *theirs, const void *ours, size_t our_size)
@@ -66,7 +80,7 @@ EXPORT int heaptally_v1_analyze_trend(const char *tag, struct heaptally_trend *t
     static struct heaptally_trend ours; /* of who holds the gate */
     struct ht_visit visit;
     int saved = errno;
-    if (!ht_monitor_visit(&visit, PATIENCE))
+    if (!visit_monitor(&visit))
         return -EAGAIN;
     uint32_t subject = subject_named(tag);
     if (subject) {
@@ -83,7 +97,7 @@ EXPORT int heaptally_v1_reset_baseline(void)
 {
     struct ht_visit visit;
     int saved = errno;
-    if (!ht_monitor_visit(&visit, PATIENCE))
+    if (!visit_monitor(&visit))
         return -EAGAIN;
     ht_monitor_reset_baseline();
     ht_monitor_leave(&visit);
@@ -97,7 +111,7 @@ static int report(void (*put)(struct ht_out *out), char *buffer, size_t size)
     struct ht_visit visit;
     struct ht_out out;
     int saved = errno, result = -ENOMEM;
-    if (!ht_monitor_visit(&visit, PATIENCE))
+    if (!visit_monitor(&visit))
         return -EAGAIN;
     ht_out_begin(&out, TEXT_LIMIT);
     put(&out);
@@ -132,7 +146,7 @@ EXPORT int heaptally_v1_check_leak_threshold(double mb_per_1000, struct heaptall
     static struct heaptally_leaks ours; /* of who holds the gate */
     struct ht_visit visit;
     int saved = errno;
-    if (!ht_monitor_visit(&visit, PATIENCE))
+    if (!visit_monitor(&visit))
         return -EAGAIN;
     ht_surface_leaks(mb_per_1000, &ours);
     give(leaks, &ours, sizeof ours);
@@ -158,7 +172,9 @@ EXPORT int heaptally_v1_set_alert_callback(ht_callback_invoke *invoke,
 /* Has the monitor do it. */
 static int request(enum ht_job job, uint64_t wait_ns)
 {
-    int saved = errno, result = ht_monitor_request(job, wait_ns);
+    int saved = errno;
+    be_watched();
+    int result = ht_monitor_request(job, wait_ns);
     errno = saved;
     return result;
 }

@@ -5,7 +5,7 @@
  *                beneath is looked up, the tables of the malloc path are laid; counting begins
  *   constructor  settings are read; the process is watched, put on probation or left alone
  *   probation    a process that another watched one started: it is counted, but has no thread and
- *                no file until it has lived for one tick and allocates again
+ *                no file until it has lived for one tick and allocates again, or asks
  *   watched      monitor thread and file are there
  *   stopped      by --dormant or by request: there is a monitor thread, but nothing new is counted
  *                and no tick is taken until it is started. What was counted is counted out
@@ -26,7 +26,7 @@ bool ht_boot(void);
  * held a lock when it was copied. */
 bool ht_thread_arrives(void);
 
-/* Ends the probation of a process that has lived long enough. Called now and then by allocations
+/* Ends the probation of a process that has lived long enough. Called by allocations and questions
  * while HT_SLOW_PROBATION is set. */
 void ht_probation(void);
 

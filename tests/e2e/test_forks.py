@@ -72,6 +72,15 @@ class Forks(harness.TallyTest):
         self.expect("daemon: its own live bytes", controller(report, "child")["live_bytes"], 3000)
         self.expect("daemon: complete", report["process"]["complete"], True)
 
+    def test_child_that_only_asks(self):
+        """A child that allocates nothing any more is watched once it asks, after its first tick."""
+        result = self.tally([harness.program("questions"), "late"], {"ROOT": "1"})
+        self.expect("late question of a child: end and answer", (result.status, result.out),
+                    (-signal.SIGKILL, "0\n"))
+        kept = controller(self.report(self.only_snapshot()), "kept")
+        self.expect("late question of a child: live blocks and bytes",
+                    (kept["live_blocks"], kept["live_bytes"]), (10, 1000))
+
     def test_no_children(self):
         result = self.tally([harness.program("fork_child"), "stay"], {"NO_CHILDREN": "1"})
         self.expect("no-children: exit status", result.status, 0)

@@ -2,6 +2,9 @@
  * Asks heaptally one question after another while a timer strikes all the time, whose handler keeps
  * a block of 100 bytes in the scope "handler". Ends after a thousand blocks, and prints how many
  * there are. For an allocator that may be interrupted.
+ *
+ *   late   keeps ten blocks of 100 bytes in the scope "kept", and asks once, a tenth of a second
+ *          later: for a snapshot. Prints the answer, and waits to be killed
  */
 #include "program.h"
 
@@ -24,8 +27,21 @@ static void on_alarm(int number)
     errno = saved;
 }
 
-int main(void)
+/* Nothing is allocated from the moment on that the blocks are there. */
+static void ask_late(void)
 {
+    char text[20];
+    keep_blocks("kept", 10, 100);
+    sleep_ms(100);
+    int length = snprintf(text, sizeof text, "%d\n", heaptally_snapshot());
+    MUST(write(1, text, (size_t)length) == length);
+    raise(SIGKILL);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "late") == 0)
+        ask_late();
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
     char text[4000];
