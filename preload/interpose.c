@@ -233,14 +233,14 @@ static COLD void *resize_own(void *p, size_t size, ht_entry entry)
     return q;
 }
 
-static void *resize(void *p, size_t size, ht_entry entry)
+static COLD void *resize_cold(void *p, size_t size, ht_entry entry)
 {
-    if (!p)
-        return allocate_from(BY_MALLOC, 16, size, entry, false);
     if (!ht_boot() || ht_block_is_own(p))
         return resize_own(p, size, entry);
     if (ht_self->busy == HT_UNBORN)
         ht_thread_arrives();
+    if ((ht_slow & HT_SLOW_PROBATION) && !ht_self->busy)
+        ht_probation();
     struct ht_block old;
     if (!ht_track_taken(p, &old)) {
         if (!(ht_slow & HT_SLOW_DORMANT))
@@ -256,6 +256,62 @@ static void *resize(void *p, size_t size, ht_entry entry)
     else
         ht_track_gone(&old);
     return q;
+}
+
+/* The short way, over glibc's allocator or another one: `old` is what the seal of `p` says. */
+static inline __attribute__((always_inline)) void *
+resize_known(void *p, const struct ht_block *old, size_t size, ht_entry entry, bool other)
+{
+    uint64_t tag_key = ht_memo_tag_key(ht_track_scope_of_resized(old->site));
+    uint32_t site = HT_NO_SITE;
+    *old->seal = 0;
+    void *q = ht_real.realloc(p, other ? ht_seal_padded(size) : size + HT_SEAL_SIZE);
+    if (UNLIKELY(!q)) {
+        ht_track_put_back(p, old);
+        return q;
+    }
+    size_t usable = other ? ht_real.malloc_usable_size(q) & ~(size_t)7 : 0; /* as above */
+    if (UNLIKELY(other && usable < size + HT_SEAL_SIZE) ||
+        UNLIKELY(!ht_track_resized_fast(ht_self, old, size, entry, tag_key, &site))) {
+        ht_track_resized(old, q, size, entry);
+        return q;
+    }
+    return other ? ht_seal_write_other(q, usable, size, site) : ht_seal_write_fast(q, size, site);
+}
+
+/* Whether a block was counted by its stack, and is to stay one. What waits for its stack goes the
+ * long way: counted out, its id may go to another block. */
+static inline bool is_known(const struct ht_block *old, size_t size)
+{
+    return LIKELY(size > 0) && LIKELY(old->site >= HT_SITE_BASE);
+}
+
+/* The short ways that are closed to allocations but out of line, as those are. */
+static OUTLINED void *resize_aside(void *p, size_t size, ht_entry entry)
+{
+    struct ht_thread *thread = ht_self;
+    struct ht_block old;
+    if (size >= HT_SHORT_WAY_BELOW || thread->busy || ht_heap_may_own(p))
+        return resize_cold(p, size, entry);
+    if (over_other(thread))
+        return ht_seal_read_other(p, ht_real.malloc_usable_size(p), &old) && is_known(&old, size)
+                   ? resize_known(p, &old, size, entry, true)
+                   : resize_cold(p, size, entry);
+    if (ht_slow != HT_SLOW_PROBATION || !ht_seal_read_fast(p, &old) || !is_known(&old, size))
+        return resize_cold(p, size, entry);
+    ht_probation();
+    return resize_known(p, &old, size, entry, false);
+}
+
+static inline __attribute__((always_inline)) void *resize(void *p, size_t size, ht_entry entry)
+{
+    struct ht_block old;
+    if (UNLIKELY(!p))
+        return allocate_from(BY_MALLOC, 16, size, entry, false);
+    if (UNLIKELY((size | ht_self->busy) >= ht_short_way_below) ||
+        UNLIKELY(!ht_seal_read_fast(p, &old)) || UNLIKELY(!is_known(&old, size)))
+        return resize_aside(p, size, entry);
+    return resize_known(p, &old, size, entry, false);
 }
 
 /* ---- C ------------------------------------------------------------------------------------------

@@ -133,6 +133,8 @@ void ht_probation(void)
 {
     if (coarse_now() < probation_ends)
         return;
+    if (ht_in_copied_process()) /* between vfork and exec: the thread would be that process's */
+        return;
     int saved = errno;
     if (ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
         ht_monitor_start();

@@ -171,12 +171,12 @@ ht_memo_at(struct ht_thread *thread, ht_entry entry, uint64_t key)
     return ht_memo_record_at(thread, *ht_memo_slot(thread, entry, key));
 }
 
-/* Finds the record of an allocation under the thread's tag; NULL where there is none, or none that
- * can be compared the quick way. The thread is HT_COUNTING. */
+/* Finds the record of an allocation under a tag, given by ht_memo_tag_key; NULL where there is
+ * none, or none that can be compared the quick way. The thread is HT_COUNTING. */
 static inline __attribute__((always_inline)) const struct ht_memo_record *
-ht_memo_find(struct ht_thread *thread, ht_entry entry)
+ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
 {
-    uint64_t key = ht_memo_key(entry, thread->tag_key, ht_memo_mark);
+    uint64_t key = ht_memo_key(entry, tag_key, ht_memo_mark);
     /* The mark first: while this goes on, others may raise it and empty the indexes. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     const struct ht_memo_record *record = ht_memo_at(thread, entry, key);

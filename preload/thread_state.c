@@ -294,9 +294,11 @@ static void lose(struct ht_thread *thread, uintptr_t low, uintptr_t now)
 {
     if (!__atomic_compare_exchange_n(&thread->stack_low, &low, now, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_RELAXED))
-        return; /* meanwhile it is that of another thread */
-    if (thread != ht_self)
-        await_end_of_counting(thread);
+        return;                      /* meanwhile it is that of another thread */
+    ht_thread_forget_stacks(thread); /* first: whoever begins to count now finds none of it */
+    if (thread == ht_self)
+        return;
+    await_end_of_counting(thread);
     ht_thread_forget_stacks(thread);
 }
 

@@ -128,6 +128,12 @@ static uint32_t explicit_tag(uint32_t site)
     return ht_scope_owner(scope);
 }
 
+uint32_t ht_track_scope_of_resized(uint32_t from)
+{
+    uint32_t scope = open_scope();
+    return ht_scope_owner(scope) ? scope : ht_scope_with_owner(scope, explicit_tag(from));
+}
+
 void ht_track_gone(const struct ht_block *old)
 {
     count_freed(old);
@@ -136,14 +142,11 @@ void ht_track_gone(const struct ht_block *old)
 void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry entry)
 {
     /* First: counted out, a provisional id may go to another capture. */
-    uint32_t owner = explicit_tag(old->site);
+    uint32_t scope = ht_track_scope_of_resized(old->site);
     count_freed(old);
     size_t usable = ht_slow & HT_SLOW_DORMANT ? 0 : ht_block_usable(p);
     if (usable < size + HT_SEAL_SIZE)
         return;
-    uint32_t scope = open_scope();
-    if (ht_scope_owner(scope) == 0)
-        scope = ht_scope_with_owner(scope, owner);
     ht_seal_write_within(p, usable, size, count_allocated(size, entry, scope));
 }
 

@@ -18,10 +18,10 @@
 #include "capture_ring.h"
 #include "stack_cache.h"
 
-/* Not 0: the short way with glibc's allocator is closed, for one of these reasons. With the third
- * one alone there is a short way still: that of other allocators. */
+/* Not 0: the short way with glibc's allocator is closed, for one of these reasons. With the second
+ * one alone, or the third, there is a short way still, out of line. */
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
-#define HT_SLOW_PROBATION 2u /* counted, and now and then asked whether a tick has passed */
+#define HT_SLOW_PROBATION 2u /* counted; each allocation asks whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator. For good */
 extern uint32_t ht_slow HT_HIDDEN;
 
@@ -63,6 +63,10 @@ void ht_track_gone(const struct ht_block *old);
  * tag of the old one unless another scope is open. */
 void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry entry);
 
+/* The scope of a block that is being resized: that which is open, and the explicit tag of the old
+ * one, of site `from`, where that has none. */
+uint32_t ht_track_scope_of_resized(uint32_t from);
+
 /* Moves the block at `p`, if it is one, to another explicit tag. */
 void ht_track_adopted(uint32_t tag, const void *p);
 
@@ -87,7 +91,7 @@ static inline __attribute__((always_inline)) bool
 ht_track_allocated_fast(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
 {
     ht_track_begin(thread);
-    const struct ht_memo_record *record = ht_memo_find(thread, entry);
+    const struct ht_memo_record *record = ht_memo_find(thread, entry, thread->tag_key);
     if (__builtin_expect(!record || *ht_cell_site(thread, record->place) != record->site, 0)) {
         ht_track_end(thread);
         return false;
@@ -113,6 +117,28 @@ static inline bool ht_track_going(struct ht_thread *thread, const struct ht_bloc
     *block->seal = 0;
     struct ht_cell *cell = ht_cell(thread, place);
     ht_add_owned(&cell->figures[HT_FREED_BYTES], block->size);
+    ht_track_end(thread);
+    return true;
+}
+
+/* Counts a resized block, the shortest way: `old`, whose seal was cleared, is gone, and one of
+ * `size` bytes has come. Else as ht_track_allocated_fast, under a tag given by ht_memo_tag_key. */
+static inline bool ht_track_resized_fast(struct ht_thread *thread, const struct ht_block *old,
+                                         size_t size, ht_entry entry, uint64_t tag_key,
+                                         uint32_t *site)
+{
+    uint32_t from = ht_cell_place(old->site);
+    ht_track_begin(thread);
+    const struct ht_memo_record *record = ht_memo_find(thread, entry, tag_key);
+    if (__builtin_expect(!record || *ht_cell_site(thread, record->place) != record->site ||
+                             *ht_cell_site(thread, from) != old->site,
+                         0)) {
+        ht_track_end(thread);
+        return false;
+    }
+    *site = record->site;
+    ht_add_owned(&ht_cell(thread, from)->figures[HT_FREED_BYTES], old->size);
+    ht_add_owned(&ht_cell(thread, record->place)->figures[HT_ALLOCATED_BYTES], size);
     ht_track_end(thread);
     return true;
 }

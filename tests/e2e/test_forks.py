@@ -56,6 +56,20 @@ class Forks(harness.TallyTest):
         self.expect("vexit: parent's live bytes", controller(report, "kept")["live_bytes"], 150000)
         self.expect("vexit: complete", report["process"]["complete"], False)
 
+    def late(self, way):
+        """A process that another one started, and that is watched from its first tick on."""
+        result = self.tally([harness.program("late_child"), way], {"ROOT": "1"})
+        self.expect(f"late {way}: exit status", result.status, 0)
+        report = self.report(self.only_snapshot())
+        self.expect(f"late {way}: live bytes", controller(report, "late")["live_bytes"], 200000)
+
+    def test_late_child_that_only_resizes(self):
+        self.late("realloc")
+
+    def test_late_child_whose_own_child_allocates_after_vfork(self):
+        """No thread is started in there: it would be the child's, and gone with its exec."""
+        self.late("vfork")
+
     def test_daemon(self):
         """The first process ends, the daemon goes on in another directory: files stay here."""
         result = self.tally([harness.program("fork_child"), "daemon"], {"OUTPUT": None})

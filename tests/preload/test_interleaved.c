@@ -165,9 +165,9 @@ static void lose_on_another(void)
 static bool nothing_is_read_at_once(void)
 {
     pthread_join(other, NULL);
-    bool good = !lost_meanwhile && !ht_memo_find(thread, entry);
+    bool good = !lost_meanwhile && !ht_memo_find(thread, entry, thread->tag_key);
     allocate();
-    return good && !ht_memo_find(thread, entry);
+    return good && !ht_memo_find(thread, entry, thread->tag_key);
 }
 
 START_TEST(walks_against_memory_made_unreadable)
@@ -208,7 +208,7 @@ static bool is_of_what_is_there(uint32_t site)
 
 static bool only_what_is_there_is_found(void)
 {
-    const struct ht_memo_record *quick = ht_memo_find(thread, entry);
+    const struct ht_memo_record *quick = ht_memo_find(thread, entry, thread->tag_key);
     uint32_t site = ht_memo_find_with_care(thread, entry, 0);
     return (!quick || is_of_what_is_there(quick->site)) &&
            (site == HT_NO_SITE || is_of_what_is_there(site));
@@ -253,7 +253,8 @@ static bool nothing_is_found(void)
     sem_post(&goes_on);
     pthread_join(other, NULL);
     go_away(ROUND - 1);
-    return thread->memo_room == thread->larger_room && !ht_memo_find(thread, entry) &&
+    return thread->memo_room == thread->larger_room &&
+           !ht_memo_find(thread, entry, thread->tag_key) &&
            ht_memo_find_with_care(thread, entry, 0) == HT_NO_SITE;
 }
 

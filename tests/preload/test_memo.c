@@ -116,7 +116,7 @@ START_TEST(many_stacks_have_one_key)
         memcpy(memo_stack, stacks[i], sizeof memo_stack);
         ht_entry entry = (ht_entry)&memo_stack[AT - 2];
         ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 0), sites[i]);
-        const struct ht_memo_record *quick = ht_memo_find(thread, entry);
+        const struct ht_memo_record *quick = ht_memo_find(thread, entry, thread->tag_key);
         ck_assert_ptr_nonnull(quick);
         ck_assert_uint_eq(quick->site, sites[i]);
     }
@@ -257,7 +257,7 @@ START_TEST(return_addresses_do_until_there_are_answers)
     uint64_t asked = *ht_frame_rule(ht_intern(&ht_frames, 0x900000, false));
     ck_assert_uint_eq(asked, 0);
     memo_stack[10] = 1; /* whoever the caller's caller is */
-    const struct ht_memo_record *record = ht_memo_find(thread, entry);
+    const struct ht_memo_record *record = ht_memo_find(thread, entry, thread->tag_key);
     ck_assert_ptr_nonnull(record);
     ck_assert_uint_eq(record->site, fallback);
     ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 4), HT_NO_SITE);

@@ -64,11 +64,9 @@ __attribute__((noinline)) static void all_ways(int rounds)
             done_with(memalign(128, size), size, round);
             done_with(aligned_alloc(32, size & ~(size_t)31), size & ~(size_t)31, round);
             done_with(any_aligned(size), size, round);
-        }
-        for (int round = 0; round < rounds / 100; round++) { /* grows in place, or moves */
-            void *block = realloc(malloc(10), 5000);
-            count(&allocated_bytes, &allocated_blocks, 10);
-            done_with(block, 5000, round);
+            void *block = realloc(malloc(size / 2), size + 1); /* grows in place, or moves */
+            count(&allocated_bytes, &allocated_blocks, size / 2);
+            done_with(block, size + 1, round);
         }
     }
 }
@@ -102,7 +100,7 @@ int main(void)
     MUST(pthread_create(&other, NULL, run, NULL) == 0);
     run(program_sink = &other);
     MUST(pthread_join(other, NULL) == 0);
-    printf("%d %zu %zu %zu %zu\n", 2 * 5 * ROUNDS, allocated_bytes, allocated_blocks, left_bytes,
+    printf("%d %zu %zu %zu %zu\n", 2 * 7 * ROUNDS, allocated_bytes, allocated_blocks, left_bytes,
            left_blocks);
     return 0;
 }

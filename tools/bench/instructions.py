@@ -34,7 +34,7 @@ HEAD = """# What heaptally adds to a malloc with its free, in instructions: see 
 TOLERANCE = 0.02  # of what is added
 LIMITS = {"hot4": 250.0}  # a whole pair, the allocator's own and the loop included
 
-BLOCK_BYTES = 64
+BLOCK_BYTES = 64  # in all, where a block is resized
 BURSTS_BYTES = 8 * 4000 * BLOCK_BYTES  # what pairs.c allocates before it measures
 SETTLE_MS = (400, 4000, 20000)
 
@@ -171,7 +171,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=40000)
     parser.add_argument("--keep", action="store_true", help="write down what was measured")
     parser.add_argument("--limits", action="store_true", help="hold whole pairs to LIMITS, too")
-    parser.add_argument("workloads", nargs="*", default=["hot4", "hot24", "hot4/libjemalloc.so.2"],
+    parser.add_argument("workloads", nargs="*", default=["hot4", "hot24", "grown", "hot4/libjemalloc.so.2"],
                         help="of pairs.c, with /LIBRARY over another allocator than glibc's")
     options = parser.parse_args()
     missing = needs()

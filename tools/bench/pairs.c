@@ -3,6 +3,7 @@
  * of one malloc with its free, in nanoseconds.
  *
  *   hot4, hot24   one block of 64 bytes, taken and given back at once, 4 or 24 frames deep
+ *   grown         a block of 16 bytes, as hot4, that is resized to 48 bytes in between
  *   threads       two threads that each do hot4
  *   million       a million live blocks of 16 to 271 bytes; one at random is replaced each time
  *   pipe          one thread allocates, another frees, blocks pass in order through a ring
@@ -51,6 +52,21 @@ __attribute__((noinline)) static void pairs_here(long count)
     BARRIER();
 }
 
+__attribute__((noinline)) static void grown_here(long count)
+{
+    volatile size_t size = 16;
+    while (count-- > 0) {
+        void *block = malloc(size);
+        sink = block;
+        block = realloc(block, 3 * size);
+        sink = block;
+        free(block);
+    }
+    BARRIER();
+}
+
+static void (*here)(long count) = pairs_here;
+
 __attribute__((noinline)) static void descend_one(int depth, long count);
 __attribute__((noinline)) static void descend_other(int depth, long count);
 
@@ -59,7 +75,7 @@ static void descend_one(int depth, long count)
     if (depth > 0)
         descend_other(depth - 1, count);
     else
-        pairs_here(count);
+        here(count);
     BARRIER(); /* no tail call: the frame stays */
 }
 
@@ -70,7 +86,7 @@ static void descend_other(int depth, long count)
     if (depth > 0)
         descend_one(depth - 1, count);
     else
-        pairs_here(count);
+        here(count);
     BARRIER();
     sink = NULL;
 }
@@ -91,6 +107,12 @@ static double hot4(long count)
 static double hot24(long count)
 {
     return hot(21, count);
+}
+
+static double grown(long count)
+{
+    here = grown_here;
+    return hot(1, count);
 }
 
 /* ---- two threads ----------------------------------------------------------------------------- */
@@ -217,8 +239,8 @@ static const struct {
     const char *name;
     double (*run)(long count); /* returns CPU seconds */
 } workloads[] = {
-    {"hot4", hot4},       {"hot24", hot24},       {"threads", two_threads},
-    {"million", million}, {"pipe", pipe_through},
+    {"hot4", hot4},           {"hot24", hot24},     {"grown", grown},
+    {"threads", two_threads}, {"million", million}, {"pipe", pipe_through},
 };
 
 static void rest(void)
@@ -267,6 +289,6 @@ int main(int argc, char **argv)
         printf("%.3f\n", settle_and_run(workloads[i].run, count) * 1e9 / (double)count);
         return 0;
     }
-    fputs("usage: pairs hot4|hot24|threads|million|pipe COUNT [SETTLE_MS]\n", stderr);
+    fputs("usage: pairs hot4|hot24|grown|threads|million|pipe COUNT [SETTLE_MS]\n", stderr);
     return 2;
 }
