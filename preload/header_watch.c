@@ -8,7 +8,6 @@
 
 #include "aggregate.h"
 #include "callback.h"
-#include "fork.h"
 #include "heaptally.h"
 #include "heaptally/units.h"
 #include "lifecycle.h"
@@ -25,7 +24,7 @@
 /* A child of a watched process that has lived for a tick is watched once it allocates, or asks. */
 static void be_watched(void)
 {
-    if ((ht_slow & HT_SLOW_PROBATION) && !ht_in_copied_process())
+    if (ht_slow & HT_SLOW_PROBATION)
         ht_probation();
 }
 

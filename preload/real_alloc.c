@@ -63,6 +63,10 @@ static enum { UNRESOLVED, RESOLVING, RESOLVED } stage;
 /* ISO C has no conversion from void * to a function pointer; POSIX promises that this works. */
 #define LOOK_UP(handle, name) (*(void **)&ht_real.name = dlsym(handle, #name))
 
+/* How the files of C++ runtimes, and of glibc, begin. */
+static const char *const runtimes[] = {"libstdc++.", "libc++.", "libc++abi.", NULL};
+static const char *const libc[] = {"libc.so", NULL};
+
 /* A library, and what to look for: where `address` is, or whose file name begins with one of
  * `names`, a list that ends with NULL. */
 struct library {
@@ -110,6 +114,7 @@ static const char *library_of(const void *function)
     return library.path;
 }
 
+/* Whether a function is in a library whose file name begins with one of `names`. */
 static bool in_library(const void *function, const char *const *names)
 {
     const char *path = library_of(function);
@@ -127,7 +132,6 @@ static bool same_library(const void *a, const void *b)
 static bool chunk_layout_holds(void)
 {
     static const size_t sizes[] = {0, 1, 24, 25, 40, 100, 1000, 5000, 70000, 200000, 40 << 20};
-    static const char *const libc[] = {"libc.so", NULL};
     if (!in_library((void *)ht_real.malloc, libc) ||
         !in_library((void *)ht_real.malloc_usable_size, libc))
         return false;
@@ -176,8 +180,6 @@ bool ht_real_resolve(void)
 #define X(name, result, parameters) result name parameters;
 HT_REAL_OPERATORS(X)
 #undef X
-
-static const char *const runtimes[] = {"libstdc++.", "libc++.", "libc++abi.", NULL};
 
 static bool is_runtime_or_allocator(const void *operator_address)
 {

@@ -320,9 +320,7 @@ static uint64_t rule_or_claim(struct ht_thread *thread, uint32_t frame)
     return rule;
 }
 
-/* ---- entries that were left
- * -----------------------------------------------------------------------
- */
+/* ---- entries that were left ----------------------------------------------------------------- */
 
 struct own_stack {
     uintptr_t low, high;

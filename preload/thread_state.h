@@ -13,10 +13,12 @@
  *   HT_BEGINNING   the state is being made; allocations now are counted in the shared totals
  *   HT_ENDED       the state was given back; what the thread still does goes to the shared totals
  *   HT_INTERNAL    heaptally's own work: allocations come from its own heap, uncounted
- *   HT_COUNTING    or more: this thread is inside the counting code: a signal handler that
- * allocates now must not touch cells or memos and counts in the shared totals. It is the stack
- * pointer there, so that an entry can be told from one that a handler left by siglongjmp, and that
- * would else keep the thread out for ever: see ht_counting_is_over in stack_cache.h
+ *   HT_COUNTING    or more: inside the counting code
+ *
+ * While it is HT_COUNTING or more, a signal handler that allocates must not touch cells or memos,
+ * and counts in the shared totals. It is the stack pointer there, so that an entry can be told from
+ * one that a handler left by siglongjmp, and that would else keep the thread out for ever: see
+ * ht_counting_is_over in stack_cache.h.
  *
  * Every field is written by the owning thread alone, but for those marked otherwise.
  */
@@ -37,7 +39,7 @@ enum ht_busy {
     HT_BEGINNING = 2 << HT_BUSY_AT,
     HT_ENDED = 3 << HT_BUSY_AT,
     HT_INTERNAL = 4 << HT_BUSY_AT,
-    HT_COUNTING = 5 << HT_BUSY_AT, /* the least of what may be a stack pointer */
+    HT_COUNTING = 5 << HT_BUSY_AT, /* the least that a stack pointer may be: no stack lies lower */
 };
 
 static inline bool ht_is_counting(uint64_t busy)
