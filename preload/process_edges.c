@@ -123,5 +123,9 @@ EXPORT int mprotect(void *start, size_t bytes, int how)
 {
     if (bytes > 0 && !(how & (PROT_READ | PROT_WRITE)))
         ht_threads_lose((uintptr_t)start, (uintptr_t)start + bytes);
-    return (int)syscall(SYS_mprotect, start, bytes, how);
+    long result = syscall(SYS_mprotect, start, bytes, how);
+    /* No tail call: libc reads a sixth argument from the frame of the caller, which is then ours.
+     * The program's may end right below the page that it makes readable. */
+    __asm__ volatile("" : "+r"(result));
+    return (int)result;
 }

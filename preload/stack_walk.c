@@ -384,6 +384,7 @@ static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t si
         .site = site,
         .generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE),
         .known_stack = true,
+        .words = thread->walk_log.words, /* none of them */
     };
     if (site >= HT_SITE_BASE)
         ht_memo_remember(thread, &finding);
