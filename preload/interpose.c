@@ -270,7 +270,8 @@ resize_known(void *p, const struct ht_block *old, size_t size, ht_entry entry, b
         ht_track_put_back(p, old);
         return q;
     }
-    size_t usable = other ? ht_real.malloc_usable_size(q) & ~(size_t)7 : 0; /* as above */
+    size_t usable =
+        other ? ht_real.malloc_usable_size(q) & ~(size_t)7 : 0; /* as in ht_block_usable */
     if (UNLIKELY(other && usable < size + HT_SEAL_SIZE) ||
         UNLIKELY(!ht_track_resized_fast(ht_self, old, size, entry, tag_key, &site))) {
         ht_track_resized(old, q, size, entry);
@@ -286,7 +287,7 @@ static inline bool is_known(const struct ht_block *old, size_t size)
     return LIKELY(size > 0) && LIKELY(old->site >= HT_SITE_BASE);
 }
 
-/* The short ways that are closed to allocations but out of line, as those are. */
+/* Where allocations take a short way out of line: so does this. All else goes the long way. */
 static OUTLINED void *resize_aside(void *p, size_t size, ht_entry entry)
 {
     struct ht_thread *thread = ht_self;

@@ -289,14 +289,17 @@ class Sockets(Controlled):
         self.expect("sockets afterwards", os.listdir(self.rundir), [])
 
     def test_left_over(self):
-        process = self.begin()
-        process.kill()
-        process.communicate()
-        result = self.command("list")
-        self.expect("a socket of a killed process", (os.listdir(self.rundir), result.status),
-                    ([], 0))
-        # Others on this machine may have left some too, where root sees them.
-        self.assertRegex(result.err, "removed [1-9][0-9]* socket")
+        for _ in range(3):  # root also removes what others on this machine leave at that moment
+            self.command("list")
+            process = self.begin()
+            process.kill()
+            process.communicate()
+            result = self.command("list")
+            self.expect("a socket of a killed process", (os.listdir(self.rundir), result.status),
+                        ([], 0))
+            if "removed 1 socket " in result.err:
+                return
+        self.fail(f"not one socket was removed, in three tries: {result.err}")
 
     def test_children(self):
         process = self.begin("fork", options={"INTERVAL": "300ms"})
