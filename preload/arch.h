@@ -69,6 +69,9 @@ static inline __attribute__((always_inline)) void ht_note_stack_pointer(uint64_t
     __asm__ volatile("movq %%rsp, %0" : "=m"(*where));
 }
 
+/* The stack pointer of the caller of the function in which this stands, at the call. */
+#define HT_CALLERS_SP() ((uintptr_t)__builtin_dwarf_cfa())
+
 /* Adds `value` and 1 to two counters that only this thread writes, in one instruction each, so that
  * no signal handler can come between; other threads may read the counters at any time. */
 static inline __attribute__((always_inline)) void ht_add_owned(uint64_t *counter, uint64_t value)

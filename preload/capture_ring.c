@@ -76,13 +76,24 @@ unsigned ht_capture_taken_count(void)
     return count;
 }
 
-/* Whether a capture that waits to be worked off will bring the rule of `frame`. */
-static bool is_awaited(uint32_t frame)
+/* Whether a slot asks for the rule of `frame`. It may go to another thread meanwhile. */
+static bool asks_for(const struct ht_capture *slot, uint32_t frame)
 {
-    for (unsigned i = 0; i < ht_capture_count; i++)
-        if (ht_captures[i]->state == HT_CAPTURE_READY &&
-            ht_captures[i]->frames[ht_captures[i]->frame_count - 1] == frame)
-            return true;
+    if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != HT_CAPTURE_READY)
+        return false;
+    uint32_t count = __atomic_load_n(&slot->frame_count, __ATOMIC_RELAXED);
+    return count - 1 < HT_MAX_DEPTH &&
+           __atomic_load_n(&slot->frames[count - 1], __ATOMIC_RELAXED) == frame;
+}
+
+bool ht_capture_brings(uint32_t frame)
+{
+    for (unsigned word = 0; word < HT_CAPTURE_WORDS; word++) {
+        uint64_t taken = __atomic_load_n(&ht_captures_taken[word], __ATOMIC_RELAXED);
+        for (; taken; taken &= taken - 1)
+            if (asks_for(ht_captures[64 * word + (unsigned)__builtin_ctzll(taken)], frame))
+                return true;
+    }
     return false;
 }
 
@@ -93,7 +104,7 @@ void ht_capture_abandon(pid_t tid, uint32_t asking)
         if (__atomic_load_n(&ht_captures[i]->state, __ATOMIC_RELAXED) == ht_capture_filled_by(tid))
             ht_capture_give_back(i);
     uint64_t pending = HT_RULE_PENDING; /* where another thread asks for it: twice does no harm */
-    if (asking && !is_awaited(asking))
+    if (asking && !ht_capture_brings(asking))
         __atomic_compare_exchange_n(ht_frame_rule(asking), &pending, 0, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
 }
@@ -107,7 +118,7 @@ void ht_capture_after_fork(void)
         struct ht_intern_segment *segment = &ht_frames.segments[s];
         for (uint32_t i = 0; i < segment->size && segment->used; i++) {
             uint64_t *rule = segment->slots + (size_t)i * ht_frames.stride + 1;
-            if (*rule == HT_RULE_PENDING && !is_awaited(segment->base + i))
+            if (*rule == HT_RULE_PENDING && !ht_capture_brings(segment->base + i))
                 *rule = 0;
         }
     }

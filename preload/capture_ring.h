@@ -13,9 +13,9 @@
  * lays as many again before the next.
  *
  * A slot: FREE -> (thread, by compare-and-swap) FILLING -> READY -> (monitor) FREE, with a fresh
- * provisional id. Nothing waits: a thread tries a few slots and gives up. Which slots are a
- * thread's or wait is told by one bit each, so that the monitor need not look at slots, of which
- * each is on pages of its own, to find that there is nothing to do:
+ * provisional id if that was used. Nothing waits: a thread tries a few slots and gives up. Which
+ * slots are a thread's or wait is told by one bit each, so that the monitor need not look at slots,
+ * of which each is on pages of its own, to find that there is nothing to do:
  *
  *   state   FREE   FILLING   READY   FREE
  *   taken   0      0 then 1  1       0      set once the slot is the thread's, cleared before it is
@@ -62,6 +62,7 @@ struct ht_capture {
     uint32_t fallback;    /* where allocations go meanwhile */
     uint32_t frame_count; /* frames walked, the unknown one last */
     uint32_t stack_bytes;
+    bool rules_only; /* no allocation is counted under `provisional`: the rules are wanted alone */
     uint64_t generation; /* ht_memo_generation when the walk began: void once it is another */
     struct ht_walk at;   /* at the unknown frame */
     uint32_t frames[HT_MAX_DEPTH];
@@ -86,8 +87,13 @@ bool ht_capture_begin(void);
 /* Makes as many again, up to HT_CAPTURE_SLOTS; there are none more without memory. Monitor only. */
 void ht_capture_grow(void);
 
-/* A slot in state FILLING, or NULL. Any thread, signal handlers excepted. */
+/* A slot in state FILLING, or NULL. Any thread, signal handlers too: these get another one than
+ * what they interrupted is filling. */
 struct ht_capture *ht_capture_claim(pid_t tid);
+
+/* Whether a capture that waits to be worked off will bring the rule of `frame`. Any thread; where
+ * that is being worked off just now, or just comes, either answer. */
+bool ht_capture_brings(uint32_t frame);
 
 /* Frees slot `i`; by whom it is. */
 void ht_capture_give_back(unsigned i);

@@ -75,7 +75,7 @@ static COLD void *allocate_cold(enum how how, size_t alignment, size_t size, siz
         return ht_bootstrap_alloc(size, alignment);
     if (ht_self->busy == HT_INTERNAL)
         return own(size, alignment);
-    if ((ht_slow & HT_SLOW_PROBATION) && !ht_is_counting(ht_self->busy))
+    if (ht_slow & HT_SLOW_PROBATION) /* also if it seems to count: it may have left that for good */
         ht_probation();
     if (ht_slow & HT_SLOW_DORMANT)
         return ask(how, alignment, size);
@@ -239,7 +239,7 @@ static COLD void *resize_cold(void *p, size_t size, ht_entry entry)
         return resize_own(p, size, entry);
     if (ht_self->busy == HT_UNBORN)
         ht_thread_arrives();
-    if ((ht_slow & HT_SLOW_PROBATION) && !ht_self->busy)
+    if ((ht_slow & HT_SLOW_PROBATION) && ht_thread_has_scope(ht_self)) /* counting, too */
         ht_probation();
     struct ht_block old;
     if (!ht_track_taken(p, &old)) {

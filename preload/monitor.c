@@ -370,7 +370,7 @@ static void *monitor_main(void *argument)
     (void)argument;
     struct ht_thread *outside = ht_internal_begin();
     begin_plan(ht_now_ns());
-    ht_stack_bounds_begin();
+    ht_stack_bounds_begin(HT_CALLERS_SP());
     pthread_mutex_lock(&gate);
     if (!stop_requested && counting)
         open_file();

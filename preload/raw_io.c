@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
@@ -182,6 +183,19 @@ const char *ht_error_words(int error)
 {
     const char *words = strerrordesc_np(error);
     return words ? words : "unknown error";
+}
+
+/* ---- memory -------------------------------------------------------------------------------------
+ */
+
+/* The kernel reads the signal set before it finds that there is no such way to apply it. */
+bool ht_is_readable(uintptr_t address)
+{
+    int saved = errno;
+    long result = syscall(SYS_rt_sigprocmask, -1, address, NULL, 8);
+    bool readable = result == 0 || errno != EFAULT;
+    errno = saved;
+    return readable;
 }
 
 /* ---- files --------------------------------------------------------------------------------------

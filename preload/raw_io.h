@@ -1,6 +1,7 @@
 /*
- * Output that needs nothing: no stdio, no allocation, no lock. Everything here may be called from
- * any thread, inside malloc, before libc's own constructors, and keeps errno.
+ * What the kernel is asked for, with nothing between: no stdio, no allocation, no lock. Output,
+ * small files, and whether memory is there. Everything here may be called from any thread, inside
+ * malloc, before libc's own constructors, and keeps errno.
  *
  * The log is descriptor 2, as long as it is a log. Nothing waits for it: where it is a pipe, a
  * terminal or a socket that takes nothing more, the line is lost and counted, and the next line
@@ -38,6 +39,9 @@ void ht_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* What an error number (positive) means, in English. Not strerror(3), which may allocate and takes
  * locks of the program's locale. The text lives for ever. */
 const char *ht_error_words(int error);
+
+/* Whether the 8 bytes at `address`, a multiple of 8, can be read. */
+bool ht_is_readable(uintptr_t address);
 
 /* Writes all of `data`, going on after short writes and EINTR: 0, or -errno at the first failure.
  */

@@ -13,11 +13,13 @@
 #ifndef HEAPTALLY_STACK_BOUNDS_H
 #define HEAPTALLY_STACK_BOUNDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Finds out, on a thread of ours that has a guard, as threads have unless they ask for none. Any
- * number of times. Allocates. */
-void ht_stack_bounds_begin(void);
+/* Finds out, on a thread of ours that has a guard, as threads have unless they ask for none.
+ * `began` is the stack pointer with which libc called the function of that thread. Any number of
+ * times. Allocates. */
+void ht_stack_bounds_begin(uintptr_t began);
 
 /* The lowest address of the calling thread's stack, whose control block is at its end; 0 where that
  * is not known, and on the main thread. */
@@ -25,5 +27,13 @@ uintptr_t ht_stack_bounds_low(void);
 
 /* The end of the main thread's stack, and an address below it down to which nothing else is. */
 uintptr_t ht_stack_bounds_main(uintptr_t *low);
+
+/*
+ * Whether the outermost frame of a stack that ends at `high`, of the main thread or of one of
+ * libc's, has the stack pointer `sp`: only the code that begins the process, or the thread, and
+ * libc's that it calls, lie as far out. False where that is not known. A stack that was laid out
+ * among the frames of that one, a fiber's say, begins further in.
+ */
+bool ht_stack_begins_at(uintptr_t high, uintptr_t sp);
 
 #endif

@@ -121,14 +121,24 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
  * Whether a thread that is marked as counting has left it for good: by siglongjmp out of a signal
  * handler that had interrupted it. `entry` is where it allocates now. True only if
  *   - the stack pointer at which it counted is on the thread's own stack, and so is the present
- * one;
- *   - by known rules, ordinary calls lead from `entry` outwards to where that stack begins.
+ *     one;
+ *   - by known rules, ordinary calls lead from `entry` outwards to where libc, or the program's
+ *     entry code, has begun that stack;
+ *   - the stack pointer at which it counted lies below the present one, or in one of the frames on
+ *     that way, which is too small to hold another stack.
  * Then no signal handler runs on this stack, nor has one been entered beside it: on the way out of
- * a handler the kernel's trampoline would be met. So nothing that was interrupted on it will go on.
- * Of a fiber, which has a stack of its own, and of what it was in the middle of, nothing is
- * claimed.
+ * a handler the kernel's trampoline would be met. Nor is this a fiber's stack among the frames of
+ * the thread's, which begins further in, or was that one. So nothing that was interrupted on it
+ * will go on. Of a fiber, which has a stack of its own, and of what it was in the middle of,
+ * nothing is claimed.
+ *
+ * A rule that is missing on the way is asked for, so that it is found out a little later; where
+ * nobody answers yet, once somebody does. Where there is no rule, for want of unwind information or
+ * because call sites are not walked to (--stacks), it is never found out. The calling thread; may
+ * be a handler that has interrupted the counting: nothing that this was in the middle of is
+ * changed.
  */
-bool ht_counting_is_over(struct ht_thread *thread, ht_entry entry);
+bool ht_counting_is_over(const struct ht_thread *thread, ht_entry entry);
 
 /* The key of a record that can be compared the quick way and is short. */
 static inline uint64_t ht_memo_key(ht_entry entry, uint64_t tag_key, uint64_t mark)

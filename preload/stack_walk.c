@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 
 #include "heaptally/options.h"
+#include "stack_bounds.h"
 #include "stack_cache.h"
 #include "walk_step.h"
 
@@ -275,6 +276,15 @@ static uintptr_t copy_limit(const struct ht_thread *thread, uintptr_t sp)
     return ht_is_own_stack(thread, sp) ? thread->stack_high : ((sp - 1) | 4095) + 1;
 }
 
+/* Where a walk stands, and the stack from there on, though not beyond `limit`. */
+static void copy_stack(struct ht_capture *slot, const struct ht_walk *at, uintptr_t limit)
+{
+    uintptr_t bytes = limit - at->sp;
+    slot->at = *at;
+    slot->stack_bytes = bytes < HT_CAPTURE_BYTES ? (uint32_t)bytes : HT_CAPTURE_BYTES;
+    memcpy(slot->stack, (const void *)at->sp, slot->stack_bytes);
+}
+
 /* Asks the monitor to go on from the unknown frame, the last that was gathered; the provisional
  * site of the allocation, or `fallback`. */
 static uint32_t capture(const struct walk *walk, uint32_t fallback, uint32_t tag)
@@ -288,16 +298,14 @@ static uint32_t capture(const struct walk *walk, uint32_t fallback, uint32_t tag
                                     &pending, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
         return fallback;
     }
-    uintptr_t bytes = copy_limit(thread, walk->at.sp) - walk->at.sp;
-    slot->stack_bytes = bytes < HT_CAPTURE_BYTES ? (uint32_t)bytes : HT_CAPTURE_BYTES;
-    memcpy(slot->stack, (const void *)walk->at.sp, slot->stack_bytes);
+    copy_stack(slot, &walk->at, copy_limit(thread, walk->at.sp));
     for (unsigned i = 0; i < walk->steps; i++)
         slot->frames[i] = steps[HT_MAX_DEPTH - 1 - i].frame;
     slot->frame_count = walk->steps;
     slot->generation = walk->generation;
-    slot->at = walk->at;
     slot->tag = tag;
     slot->fallback = fallback;
+    slot->rules_only = false;
     uint32_t provisional = slot->provisional;
     if (provisional)
         ht_provisional_tags[provisional - HT_PROVISIONAL_BASE] =
@@ -335,30 +343,67 @@ static bool read_own_stack(void *context, uintptr_t address, uintptr_t *word)
     return true;
 }
 
+/*
+ * Asks for the rule of a frame that nobody asks for, on behalf of no allocation. Whatever was
+ * interrupted goes on as if this had not been: of the thread's fields none is written; the slot is
+ * another one than it may be filling; and the rule is not marked as pending, since it may be that
+ * this is left as well, before the slot is ready: it is asked for again, then. (Where it is marked,
+ * by a thread that was left before its slot was ready, or will be in a moment: once more does no
+ * harm.)
+ */
+static void ask_aside(const struct ht_thread *thread, uint32_t frame, const struct ht_walk *at,
+                      uintptr_t limit, uint64_t generation)
+{
+    struct ht_capture *slot = ht_capture_brings(frame) ? NULL : ht_capture_claim(thread->tid);
+    if (!slot)
+        return;
+    copy_stack(slot, at, limit);
+    slot->frames[0] = frame;
+    slot->frame_count = 1;
+    slot->generation = generation;
+    slot->rules_only = true;
+    __atomic_store_n(&slot->state, HT_CAPTURE_READY, __ATOMIC_RELEASE);
+}
+
 /* Frames that the way to the outermost one may have. */
 #define MAX_WAY_OUT 1024u
 
+/* The least that a stack has on which something runs and is interrupted, and goes on later: a frame
+ * that is smaller has none among its variables. */
+#define LEAST_STACK ((uintptr_t)8 << 10)
+
 /* Writes nothing of the thread's: it may run in a handler while the thread beneath is counting
  * after all. */
-bool ht_counting_is_over(struct ht_thread *thread, ht_entry entry)
+bool ht_counting_is_over(const struct ht_thread *thread, ht_entry entry)
 {
-    uintptr_t sp = ht_entry_sp(entry);
-    if (!ht_is_own_stack(thread, sp) || !ht_is_own_stack(thread, (uintptr_t)thread->busy))
+    uint64_t generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE);
+    uintptr_t counted_at = (uintptr_t)thread->busy;
+    struct own_stack stack;
+    struct ht_walk walk = {ht_entry_pc(entry), ht_entry_sp(entry), ht_entry_fp(entry), true};
+    if (ht_stacks_mode != HT_STACKS_FULL || __atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
+        return false; /* there are no rules, and there is nobody to ask */
+    if (!ht_thread_see_bounds(thread, &stack.low, &stack.high) || walk.sp < stack.low ||
+        walk.sp >= stack.high || counted_at < stack.low || counted_at >= stack.high)
         return false;
-    struct own_stack stack = {sp, thread->stack_high};
     const struct ht_stepper stepper = {read_own_stack, ht_ignore_word, ht_ignore_fp, ht_ignore_word,
                                        &stack};
-    struct ht_walk walk = {ht_entry_pc(entry), sp, ht_entry_fp(entry), true};
+    stack.low = walk.sp;
+    bool gone = counted_at < walk.sp; /* nothing that is there goes on */
     enum ht_step step = HT_STEP_GOES_ON;
     for (unsigned count = 0; step == HT_STEP_GOES_ON && count < MAX_WAY_OUT; count++) {
         uint32_t frame = ht_frame_intern(walk.pc);
-        uint64_t rule =
-            frame == HT_INTERN_FULL ? 0 : __atomic_load_n(ht_frame_rule(frame), __ATOMIC_ACQUIRE);
-        if (rule == 0 || rule == HT_RULE_PENDING)
+        if (frame == HT_INTERN_FULL)
             return false;
+        uint64_t rule = __atomic_load_n(ht_frame_rule(frame), __ATOMIC_ACQUIRE);
+        if (rule == 0 || rule == HT_RULE_PENDING) {
+            ask_aside(thread, frame, &walk, stack.high, generation);
+            return false;
+        }
+        uintptr_t low = walk.sp;
         step = ht_walk_step(&walk, rule, &stepper);
+        gone |= counted_at >= low && counted_at < walk.sp && walk.sp - low < LEAST_STACK;
     }
-    return step == HT_STEP_WHOLE && walk.sp == thread->stack_root;
+    return gone && step == HT_STEP_WHOLE && ht_stack_begins_at(stack.high, walk.sp);
 }
 
 /* ---- the walk -----------------------------------------------------------------------------------
@@ -448,8 +493,6 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
         root = walk.log->root;
     else if (step == HT_STEP_GOES_ON) /* cut for being deep, which depends on where it began */
         walk.unproven = true;
-    if (base == 0 && root == HT_STACK_WHOLE && walk.known_stack && walk.at.sp > thread->stack_root)
-        thread->stack_root = walk.at.sp;
     uint32_t stack = finish(&walk, root, base);
     if (stack == HT_INTERN_FULL)
         return ht_site_fallback(first_pc, tag);

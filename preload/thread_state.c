@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "internal_heap.h"
 #include "module_map.h"
+#include "raw_io.h"
 #include "stack_bounds.h"
 
 /* The states that threads without one of their own point at; only `busy` is ever read, and no more
@@ -30,9 +31,6 @@ static struct ht_thread *without_state(enum ht_busy busy)
 {
     return (struct ht_thread *)(void *)busy_only ROW(busy);
 }
-
-/* HT_UNBORN as well: the stack of this thread will never be known. */
-static uint64_t unborn_on_unknown[8] __attribute__((aligned(64))) = {HT_UNBORN};
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
     (struct ht_thread *)(void *)busy_only ROW(HT_UNBORN);
@@ -241,25 +239,46 @@ static struct ht_thread *make(void)
     return thread;
 }
 
-/* Before anything was remembered of it. */
+/* Says of a stack, unless its bounds are known, that they never will be. */
 static void set_never_known(struct ht_thread *thread)
 {
-    thread->stack_low = thread->stack_high = HT_NEVER_KNOWN;
+    uintptr_t unknown = 0;
+    __atomic_compare_exchange_n(&thread->stack_low, &unknown, HT_NEVER_KNOWN, false,
+                                __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* Unless it was said before that they are never to be known. */
+static void take_bounds(struct ht_thread *thread, uintptr_t low, uintptr_t high)
+{
+    uintptr_t unknown = 0;
+    __atomic_compare_exchange_n(&thread->stack_low, &unknown, low, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->stack_high, high, __ATOMIC_SEQ_CST);
 }
 
 void ht_thread_find_bounds(struct ht_thread *thread)
 {
     uintptr_t low = thread->stack_high ? 0 : ht_stack_bounds_low();
-    if (low) {
-        thread->stack_low = low;
-        thread->stack_high = thread->thread_pointer;
-    }
+    if (low)
+        take_bounds(thread, low, thread->thread_pointer);
 }
 
 void ht_thread_find_main_bounds(struct ht_thread *thread)
 {
+    uintptr_t low, high = ht_stack_bounds_main(&low);
     if (thread->tid == getpid())
-        thread->stack_high = ht_stack_bounds_main(&thread->stack_low);
+        take_bounds(thread, low, high);
+}
+
+bool ht_thread_see_bounds(const struct ht_thread *thread, uintptr_t *low, uintptr_t *high)
+{
+    *low = thread->stack_low;
+    *high = thread->stack_high;
+    if (!*high && *low != HT_NEVER_KNOWN) {
+        *low = ht_stack_bounds_low();
+        *high = thread->thread_pointer;
+    }
+    return *low && *low != HT_NEVER_KNOWN;
 }
 
 static bool is_taken(const struct ht_thread *thread)
@@ -288,6 +307,13 @@ static void await_end_of_counting(const struct ht_thread *thread)
         syscall(SYS_nanosleep, &nap, NULL);
 }
 
+/* Where the stack of a thread ends whose bounds are known; the end may just be being taken in. */
+static uintptr_t end_of_stack(const struct ht_thread *thread)
+{
+    uintptr_t high = __atomic_load_n(&thread->stack_high, __ATOMIC_SEQ_CST);
+    return high ? high : __atomic_load_n(&thread->thread_pointer, __ATOMIC_RELAXED);
+}
+
 /* The stack of a thread, which began at `low`, does so at `now`, or is no longer known. Nothing
  * else is written: who has just seen that it was goes by where it ends. */
 static void lose(struct ht_thread *thread, uintptr_t low, uintptr_t now)
@@ -310,44 +336,83 @@ static void lose_own(uintptr_t start, uintptr_t end)
     struct ht_thread *thread = ht_self;
     bool is_guard = (uintptr_t)__builtin_frame_address(0) >= end;
     bool among_frames = !is_guard && start < (uintptr_t)pthread_self(); /* if it is on its own */
-    if (thread->busy == HT_UNBORN) {
-        if (among_frames)
-            ht_self = (struct ht_thread *)(void *)unborn_on_unknown;
-    } else if (!ht_thread_has_scope(thread)) {
+    if (!ht_thread_has_scope(thread)) /* one that gets a state looks then, see take_stack */
         return;
-    } else if (!thread->stack_high) {
-        if (among_frames)
-            set_never_known(thread);
-    } else if (start < thread->stack_high && end > thread->stack_low) {
-        lose(thread, thread->stack_low, is_guard ? end : HT_NEVER_KNOWN);
+    if (among_frames)
+        set_never_known(thread);
+    uintptr_t low = thread->stack_low;
+    if (low && end > low && start < end_of_stack(thread))
+        lose(thread, low, is_guard ? end : HT_NEVER_KNOWN);
+}
+
+/* No stack is believed to be larger whose bounds are not known. */
+#define UNKNOWN_STACK_LIMIT ((uintptr_t)64 << 20)
+
+/* What is lost may be of a stack whose bounds are not known yet: its end is, the nearest there is
+ * above. Whoever is on that one looks at it with care so far, and will go on so. */
+static void lose_unknown(uintptr_t start, uintptr_t end)
+{
+    struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE), *nearest = NULL;
+    uintptr_t nearest_end = end + UNKNOWN_STACK_LIMIT;
+    for (; thread; thread = thread->next) {
+        uintptr_t its_end = __atomic_load_n(&thread->thread_pointer, __ATOMIC_RELAXED);
+        if (is_taken(thread) && its_end > start && its_end < nearest_end) {
+            nearest = thread;
+            nearest_end = its_end;
+        }
     }
+    if (nearest && nearest != ht_self)
+        set_never_known(nearest);
 }
 
 void ht_threads_lose(uintptr_t start, uintptr_t end)
 {
     int saved = errno;
     lose_own(start, end);
+    lose_unknown(start, end); /* first: from then on it is one that is known, or never will be */
     struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
     for (; thread; thread = thread->next) {
-        uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_RELAXED);
-        if (thread != ht_self && is_taken(thread) && end > low &&
-            start < __atomic_load_n(&thread->stack_high, __ATOMIC_RELAXED))
+        uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_SEQ_CST);
+        if (thread != ht_self && is_taken(thread) && low && end > low &&
+            start < end_of_stack(thread))
             lose(thread, low, HT_NEVER_KNOWN);
     }
     errno = saved;
 }
 
+#define PAGE ((uintptr_t)4096)
+
+#define UNKNOWN_FRAMES_LIMIT ((uintptr_t)256 << 10) /* more than that is not looked through */
+
+/* Whether all that the frames of the calling thread take up can be read, if they lie on the stack
+ * of libc's that ends at `end`. Before the thread had a state, nobody noted what was made
+ * unreadable of them, be it by another thread. */
+static bool frames_are_readable(uintptr_t end)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = ht_stack_bounds_low();
+    if (here >= end || here < (low ? low : end - UNKNOWN_STACK_LIMIT))
+        return true; /* it is on another stack, of which nothing is claimed */
+    if (!low && end - here > UNKNOWN_FRAMES_LIMIT)
+        return false;
+    for (uintptr_t page = here / PAGE * PAGE + PAGE; page < end; page += PAGE)
+        if (!ht_is_readable(page))
+            return false;
+    return true;
+}
+
 /* Records rest on the bounds of the stack they are of: a thread on another one begins anew. The
- * same control block and the same bounds are a stack that libc had kept. */
-static void take_stack(struct ht_thread *thread, bool never_known)
+ * same control block and the same bounds are a stack that libc had kept. Other threads see first
+ * where it ends: what they make unreadable from then on, they note. */
+static void take_stack(struct ht_thread *thread)
 {
     uintptr_t pointer = (uintptr_t)pthread_self(), low = thread->stack_low;
     bool same = thread->thread_pointer == pointer;
-    thread->thread_pointer = pointer;
-    thread->stack_low = thread->stack_high = thread->stack_root = 0;
+    __atomic_store_n(&thread->stack_high, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->stack_low, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->thread_pointer, pointer, __ATOMIC_SEQ_CST);
     thread->memo_laps = 0;
     thread->walk_log.kept = 0;
-    if (never_known)
+    if (!frames_are_readable(pointer))
         set_never_known(thread);
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
@@ -356,7 +421,6 @@ static void take_stack(struct ht_thread *thread, bool never_known)
 
 static bool begin(void)
 {
-    bool on_unknown = (void *)ht_self == unborn_on_unknown;
     ht_self = without_state(HT_BEGINNING);
     struct ht_thread *thread = recycle();
     if (!thread)
@@ -369,7 +433,7 @@ static bool begin(void)
     }
     ht_thread_set_tag(thread, 0);
     thread->farewells = 0;
-    take_stack(thread, on_unknown);
+    take_stack(thread);
     name_owner(thread);
     __atomic_store_n(&thread->mortal, getpid() == process, __ATOMIC_RELEASE);
     if (farewell_key_made)

@@ -98,10 +98,10 @@ struct ht_thread {
     uint32_t taken; /* by compare-and-swap: 1 while a thread owns the state */
     bool mortal;    /* once there is no thread `tid`, and `named_at` has another, nobody owns it */
     uintptr_t stack_low; /* the thread's own stack; both 0 while it is not known. Any thread may say
-                            HT_NEVER_KNOWN of the one (ht_threads_lose) */
+                            HT_NEVER_KNOWN of the one (ht_threads_lose): for good, so that the owner
+                            writes it by compare-and-swap */
     uintptr_t stack_high;        /* memory from a stack pointer of the thread's to here is mapped */
     uintptr_t thread_pointer;    /* of the owner: on glibc it lies at the top of a thread's stack */
-    uintptr_t stack_root;        /* stack pointer of the outermost frame seen on it, 0 for none */
     struct ht_thread **named_at; /* ht_self of the owner */
     struct ht_thread *next;      /* in the list of all states; never changes */
     struct ht_moving moving;     /* see counters.c */
@@ -151,6 +151,10 @@ extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec
 
 /* Takes in the bounds of the calling thread's own stack, where they have got known since. */
 void ht_thread_find_bounds(struct ht_thread *thread);
+
+/* Where the calling thread's own stack lies, whether that was taken in or not; false where it is
+ * not known. Writes nothing. */
+bool ht_thread_see_bounds(const struct ht_thread *thread, uintptr_t *low, uintptr_t *high);
 
 /* The same for the main thread, if `thread` is that. */
 void ht_thread_find_main_bounds(struct ht_thread *thread);

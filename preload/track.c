@@ -1,9 +1,6 @@
 #include "track.h"
 
-#include <errno.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
+#include "raw_io.h"
 #include "tag.h"
 
 uint32_t ht_slow;
@@ -150,27 +147,16 @@ void ht_track_resized(const struct ht_block *old, void *p, size_t size, ht_entry
     ht_seal_write_within(p, usable, size, count_allocated(size, entry, scope));
 }
 
-/* Whether the 8 bytes at `address` can be read. The kernel is asked: it reads the signal set before
- * it finds that there is no such way to apply it. */
-static bool is_readable(uintptr_t address)
-{
-    int saved = errno;
-    long result = syscall(SYS_rt_sigprocmask, -1, address & ~(uintptr_t)7, NULL, 8);
-    bool readable = result == 0 || errno != EFAULT;
-    errno = saved;
-    return readable;
-}
-
 /* Whether any object, on the heap or not, can be looked at as if it were a block: only where the
  * usable size stands in front of it, and only if what would be read is there. */
 static bool may_be_block(const void *p)
 {
     uintptr_t address = (uintptr_t)p;
-    if (!ht_real.chunk_layout_known || address % 16 || !is_readable(address - 8))
+    if (!ht_real.chunk_layout_known || address % 16 || !ht_is_readable(address - 8))
         return false;
     size_t usable = ht_block_usable(p);
     return usable - HT_SEAL_SIZE <= ht_largest_usable &&
-           is_readable(address + usable - HT_SEAL_SIZE);
+           ht_is_readable((address + usable - HT_SEAL_SIZE) & ~(uintptr_t)7);
 }
 
 void ht_track_adopted(uint32_t tag, const void *p)

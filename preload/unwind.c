@@ -102,8 +102,8 @@ static uint32_t discard(const struct ht_capture *capture)
     return capture->fallback;
 }
 
-/* Walks on to the end of the stack; the site, or the fallback where the copy does not reach. The
- * modules are held. */
+/* Walks on to the end of the stack; the site, or the fallback where the copy does not reach, or the
+ * rules alone were wanted. The modules are held. */
 static uint32_t resolve(struct ht_capture *capture)
 {
     const struct ht_stepper stepper = {read_copy, ht_ignore_word, ht_ignore_fp, ht_ignore_word,
@@ -125,7 +125,7 @@ static uint32_t resolve(struct ht_capture *capture)
             return capture->fallback;
         frames[count++] = frame;
     }
-    if (step == HT_STEP_OUT_OF_REACH)
+    if (step == HT_STEP_OUT_OF_REACH || capture->rules_only)
         return capture->fallback;
     uint32_t root = step == HT_STEP_WHOLE ? HT_STACK_WHOLE : HT_STACK_CUT;
     return ht_site_intern(ht_stack_intern(root, frames, count), capture->tag);
@@ -189,9 +189,11 @@ static void drain_one(unsigned i, ht_unwind_done *done, uint32_t (*take)(void))
     ht_modules_hold();
     uint32_t site = resolve(capture);
     ht_modules_release();
-    done(capture->provisional, site);
-    capture->provisional = take();
-    unstocked |= !capture->provisional;
+    if (!capture->rules_only) {
+        done(capture->provisional, site);
+        capture->provisional = take();
+        unstocked |= !capture->provisional;
+    }
     answered[i / 64] &= ~(UINT64_C(1) << i % 64);
     ht_capture_give_back(i);
 }

@@ -284,7 +284,7 @@ static void *find_bounds(void *argument)
     ck_assert_int_eq(pthread_getattr_np(pthread_self(), &attributes), 0);
     ck_assert_int_eq(pthread_attr_getstack(&attributes, &low, &size), 0);
     pthread_attr_destroy(&attributes);
-    ht_stack_bounds_begin();
+    ht_stack_bounds_begin(HT_CALLERS_SP());
     ck_assert_uint_eq(ht_stack_bounds_low(), (uintptr_t)low);
     if (argument)
         ck_assert_ptr_eq(low, argument);

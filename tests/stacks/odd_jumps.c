@@ -11,6 +11,11 @@
  *   odd_jumps cancelled  the handler ends the thread, one thread after the other
  *   odd_jumps returns    the handler allocates, on a stack of its own above, and goes back
  *   odd_jumps fibers     the handler changes to a fiber, which allocates and goes back
+ *   odd_jumps afresh     leaves once by siglongjmp, and goes on in functions alone that were never
+ *                        seen before
+ *   odd_jumps early      the same before anything is known of any function: right at the start
+ *
+ * The last two go on for a while; with a second argument, on a thread of their own.
  *
  * Beneath heaptally must lie an allocator that may be left at any moment: see
  * signal_safe_allocator.c. Prints how many blocks were allocated in the tree.
@@ -194,6 +199,50 @@ static void fiber_main(void)
     }
 }
 
+/* How long the last cases go on. */
+#define ROUNDS   400u
+#define ROUND_US 2000
+
+/* Leaves for good in the middle of counting: in half as many instructions as an allocation takes on
+ * another stack. What is remembered by its return address alone takes few, of which not all are
+ * counting: so a little more and less than half is tried as well, each on a stack of its own. */
+static OPAQUE void leave(void)
+{
+    disturb(MANY, 5, DEEP_ENOUGH);
+    unsigned taken = MANY - steps_left;
+    for (unsigned part = 4; part < 13; part += 2)
+        disturb(taken * part / 16, part / 2, 3);
+    NO_TAIL_CALL();
+}
+
+static OPAQUE void go_on(void)
+{
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        visit_some(i * 5, 40);
+        usleep(ROUND_US);
+    }
+}
+
+static void *leave_afresh(void *argument)
+{
+    free(malloc(1)); /* a thread's first one cannot be disturbed: signals are blocked */
+    for (unsigned i = 0; i < 8; i++) { /* so that the functions of what is left are known */
+        usleep(ROUND_US * 10);
+        disturb(MANY, i, 3);
+    }
+    leave();
+    go_on();
+    return argument;
+}
+
+static void *leave_early(void *argument)
+{
+    free(malloc(1));
+    leave();
+    go_on();
+    return argument;
+}
+
 /* A handler's stack, or a fiber's, that lies among the frames of this thread's own. */
 static OPAQUE void with_stack_of_its_own(bool for_fiber)
 {
@@ -240,12 +289,15 @@ static int find_library(void)
 static const struct {
     const char *name;
     int deed, flags;
-} cases[] = {{"known", JUMP, 0},
-             {"new", JUMP, 0},
-             {"beside", JUMP, SA_ONSTACK},
-             {"cancelled", END_THREAD, 0},
-             {"returns", ALLOCATE, SA_ONSTACK},
-             {"fibers", CHANGE_FIBER, 0}};
+    void *(*leaves_once)(void *);
+} cases[] = {{"known", JUMP, 0, NULL},
+             {"new", JUMP, 0, NULL},
+             {"beside", JUMP, SA_ONSTACK, NULL},
+             {"cancelled", END_THREAD, 0, NULL},
+             {"returns", ALLOCATE, SA_ONSTACK, NULL},
+             {"fibers", CHANGE_FIBER, 0, NULL},
+             {"afresh", JUMP, 0, leave_afresh},
+             {"early", JUMP, 0, leave_early}};
 
 int main(int argc, char **argv)
 {
@@ -255,7 +307,9 @@ int main(int argc, char **argv)
         which++;
     if (argc < 2 || which == count || find_library())
         return 2;
-    for (unsigned i = 0; i < 5; i++) { /* so that the stacks of the tree are known */
+    void *(*leaves_once)(void *) = cases[which].leaves_once;
+    /* So that the stacks of the tree are known. */
+    for (unsigned i = 0; i < 5 && !leaves_once; i++) {
         visit_some(0, PATHS);
         usleep(20000);
     }
@@ -263,7 +317,11 @@ int main(int argc, char **argv)
     action.sa_flags |= cases[which].flags;
     deed = cases[which].deed;
     sigaction(SIGTRAP, &action, NULL);
-    if (deed == END_THREAD)
+    if (leaves_once && argc > 2)
+        run_thread(leaves_once, 0);
+    else if (leaves_once)
+        leaves_once(NULL);
+    else if (deed == END_THREAD)
         cancelled();
     else if (deed == CHANGE_FIBER || cases[which].flags)
         with_stack_of_its_own(deed == CHANGE_FIBER);
@@ -271,8 +329,9 @@ int main(int argc, char **argv)
         disturb_all(500, 1, true);
     else
         disturb_all(6000, 13, false);
-    visit_some(0, 10 * PATHS);
+    if (!leaves_once)
+        visit_some(0, 10 * PATHS);
     fprintf(stderr, "%lu deeds\n", deeds);
     printf("%lu\n", blocks);
-    return deeds < 30;
+    return deeds < (leaves_once ? 3 : 30);
 }

@@ -10,6 +10,9 @@
  *   odd_places fibers   stacks that are unmapped, and others where they were
  *   odd_places guarded  a page of the thread's own stack that must not be read for a while
  *   odd_places early    the same, from before the thread allocates on, right above what it calls
+ *   odd_places other    the same, and another thread makes it so
+ *   odd_places late     the same, after the thread has allocated, but before it is known where its
+ *                       stack lies
  *   odd_places made     machine code made at run time, other code at the same place each time
  *
  * Prints how many blocks were allocated in the tree.
@@ -237,29 +240,81 @@ static void guarded_both(void)
          "thread");
 }
 
+/* How a page gets unreadable right above the frames that allocate. */
+struct guarding {
+    bool by_other;         /* another thread makes it so */
+    bool allocates_before; /* nothing is known yet of where the stack lies, then */
+    unsigned rounds;       /* of 5 ms and more, while it is unreadable */
+};
+
+/* What another thread is to do. Atomic; `start` NULL: nothing. */
+static struct {
+    char *start;
+    int protection;
+} wanted;
+
+static void protect(char *page, int protection, bool by_other)
+{
+    if (!by_other) {
+        need(mprotect(page, PAGE, protection) == 0, "mprotect");
+        return;
+    }
+    wanted.protection = protection;
+    __atomic_store_n(&wanted.start, page, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&wanted.start, __ATOMIC_ACQUIRE))
+        usleep(100);
+}
+
 /* The page begins where the frames end that this one calls. */
 static void *guarded_from_the_first(void *argument)
 {
+    const struct guarding *how = argument;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     char *area = __builtin_alloca(PAGE), *guard;
     area = __builtin_alloca((uintptr_t)area % PAGE + 2 * PAGE);
     guard = (char *)(((uintptr_t)area + PAGE - 1) / PAGE * PAGE);
     need(guard - area < 64 && (uintptr_t)guard + PAGE < here, "a page between frames");
-    need(mprotect(guard, PAGE, PROT_NONE) == 0, "mprotect");
-    for (unsigned i = 0; i < 20; i++)
+    if (how->allocates_before)
         visit_all();
-    need(mprotect(guard, PAGE, PROT_READ | PROT_WRITE) == 0, "mprotect");
+    protect(guard, PROT_NONE, how->by_other);
+    for (unsigned i = 0; i < how->rounds; i++)
+        visit_all();
+    protect(guard, PROT_READ | PROT_WRITE, how->by_other);
     return argument;
+}
+
+static void run_guarded(struct guarding how, unsigned times)
+{
+    pthread_t thread;
+    for (unsigned i = 0; i < times; i++) {
+        need(pthread_create(&thread, NULL, guarded_from_the_first, &how) == 0, "thread");
+        for (unsigned todo = how.by_other ? 2 : 0; todo > 0; usleep(100)) {
+            char *start = __atomic_load_n(&wanted.start, __ATOMIC_ACQUIRE);
+            if (!start)
+                continue;
+            need(mprotect(start, PAGE, wanted.protection) == 0, "mprotect");
+            __atomic_store_n(&wanted.start, NULL, __ATOMIC_RELEASE);
+            todo--;
+        }
+        need(pthread_join(thread, NULL) == 0, "thread");
+    }
 }
 
 static void early(void)
 {
-    pthread_t thread;
     usleep(200000); /* for heaptally to find out where stacks lie */
-    for (unsigned i = 0; i < 3; i++)
-        need(pthread_create(&thread, NULL, guarded_from_the_first, NULL) == 0 &&
-                 pthread_join(thread, NULL) == 0,
-             "thread");
+    run_guarded((struct guarding){.rounds = 20}, 3);
+}
+
+static void other(void)
+{
+    usleep(200000);
+    run_guarded((struct guarding){.by_other = true, .rounds = 20}, 3);
+}
+
+static void late(void)
+{
+    run_guarded((struct guarding){.by_other = true, .allocates_before = true, .rounds = 200}, 1);
 }
 
 /* ---- code made at run time ----------------------------------------------------------------------
@@ -311,8 +366,8 @@ static void made(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} cases[] = {{"clones", clones},        {"raw", raw},     {"fibers", fibers},
-             {"guarded", guarded_both}, {"early", early}, {"made", made}};
+} cases[] = {{"clones", clones}, {"raw", raw},     {"fibers", fibers}, {"guarded", guarded_both},
+             {"early", early},   {"other", other}, {"late", late},     {"made", made}};
 
 int main(int argc, char **argv)
 {

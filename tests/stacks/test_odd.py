@@ -30,7 +30,7 @@ def path_of(names, depth):
 
 class OddStacksTest(harness.TallyTest):
     def check(self, case, least_full, program="odd_stacks", **keywords):
-        result = self.tally([harness.program(program), case], timeout=120, **keywords)
+        result = self.tally([harness.program(program), *case.split()], timeout=120, **keywords)
         if result.status == 77:
             self.skipTest(result.err.strip())
         self.assertEqual(result.status, 0, f"{case}: {result.err} {result.own}")
@@ -96,9 +96,9 @@ class OddStacksTest(harness.TallyTest):
 
     # What is allocated before the monitor has had its turn is a small part, and so is what a thread
     # allocates after a jump before it is found to have left.
-    def check_jumps(self, case, least_full):
+    def check_jumps(self, case, least_full, **keywords):
         self.check(case, least_full, "odd_jumps",
-                   beneath=harness.program("../programs/signal_safe_allocator.so"))
+                   beneath=harness.program("../programs/signal_safe_allocator.so"), **keywords)
 
     def test_jumps_from_known(self):
         self.check_jumps("known", 0.6)
@@ -118,8 +118,21 @@ class OddStacksTest(harness.TallyTest):
     def test_handler_changes_to_fiber(self):
         self.check_jumps("fibers", 0.6)
 
-    def check_places(self, case, least_full):
-        return self.check(case, least_full, "odd_places")
+    def test_goes_on_where_nothing_is_known(self):
+        self.check_jumps("afresh", 0.6)
+
+    def test_goes_on_where_nothing_is_known_in_a_thread(self):
+        self.check_jumps("afresh thread", 0.6)
+
+    # In a process that another one started, nobody answers before it has lived for a tick.
+    def test_leaves_before_the_first_tick(self):
+        self.check_jumps("early", 0.4, options={"INTERVAL": "100ms", "ROOT": "1"})
+
+    def test_leaves_before_the_first_tick_in_a_thread(self):
+        self.check_jumps("early thread", 0.4, options={"INTERVAL": "100ms", "ROOT": "1"})
+
+    def check_places(self, case, least_full, **keywords):
+        return self.check(case, least_full, "odd_places", **keywords)
 
     def test_clones(self):
         self.check_places("clones", 0.6)
@@ -137,6 +150,13 @@ class OddStacksTest(harness.TallyTest):
 
     def test_unreadable_from_the_first(self):
         self.check_places("early", 0.6)
+
+    def test_unreadable_by_another_thread(self):
+        self.check_places("other", 0.6)
+
+    # Where stacks lie gets known with the first tick.
+    def test_unreadable_before_it_is_known(self):
+        self.check_places("late", 0.4, options={"INTERVAL": "200ms", "ROOT": "1"})
 
     def test_made_code(self):
         report = self.check_places("made", 0.6)
