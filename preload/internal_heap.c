@@ -45,18 +45,40 @@ static struct range *_Atomic ranges[MAX_RANGES / RANGES] = {first_ranges}; /* in
 static _Atomic unsigned range_count;
 static _Atomic bool refused;
 
-static void enter(sigset_t *before)
+static void block_all(sigset_t *before)
 {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+static _Atomic pthread_t many_by; /* of ht_heap_many_begin; 0: nobody */
+static sigset_t many_before;      /* its signals */
+
+void ht_heap_many_begin(void)
+{
+    block_all(&many_before);
+    many_by = pthread_self();
+}
+
+void ht_heap_many_end(void)
+{
+    many_by = 0;
+    pthread_sigmask(SIG_SETMASK, &many_before, NULL);
+}
+
+static void enter(sigset_t *before)
+{
+    if (many_by != pthread_self())
+        block_all(before);
     pthread_mutex_lock(&lock);
 }
 
 static void leave(const sigset_t *before)
 {
     pthread_mutex_unlock(&lock);
-    pthread_sigmask(SIG_SETMASK, before, NULL);
+    if (many_by != pthread_self())
+        pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
 /* Four classes a doubling from 64 bytes on, all multiples of 16: at most a quarter is wasted. */

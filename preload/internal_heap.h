@@ -56,6 +56,11 @@ uint64_t ht_heap_mapped(void);
 /* Whether the system has ever refused memory. */
 bool ht_heap_was_refused(void);
 
+/* Between the two, all signals are blocked on the calling thread, so that it need not see to that
+ * for each block: for work that takes many. One thread at a time, and not twice. */
+void ht_heap_many_begin(void);
+void ht_heap_many_end(void);
+
 /* For fork: no other thread is inside the heap between the two. */
 void ht_heap_lock(void);
 void ht_heap_unlock(void);

@@ -233,6 +233,7 @@ __attribute__((constructor)) static void start(void)
     if (!ht_boot() || (ht_slow & HT_SLOW_DORMANT))
         return;
     struct ht_thread *previous = ht_internal_begin();
+    ht_heap_many_begin();
     ht_arch_begin();
     ht_settings_read();
     ht_snapshot_begin();
@@ -247,6 +248,7 @@ __attribute__((constructor)) static void start(void)
         at_quick_exit(finish);
     if (ht_settings.value[HT_OPT_DORMANT])
         begin_stopped();
+    ht_heap_many_end();
     ht_internal_end(previous);
     if (ht_self->busy == HT_UNBORN && !ht_is_dormant())
         ht_thread_begin();

@@ -374,8 +374,10 @@ static void *monitor_main(void *argument)
     pthread_mutex_lock(&gate);
     if (!stop_requested && counting)
         open_file();
+    ht_heap_many_begin(); /* the loader allocates a lot */
     if (!stop_requested && ht_settings.value[HT_OPT_STACKS] == HT_STACKS_FULL)
         ht_unwind_begin();
+    ht_heap_many_end();
     pthread_mutex_unlock(&gate);
     while (!stop_requested && !gave_up) {
         sleep_until(next_deadline());

@@ -3,7 +3,9 @@
  * and what is asked of the monitor.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../preload/internal_heap.h"
 #include "../../preload/memo_room.h"
@@ -274,6 +276,57 @@ START_TEST(return_addresses_do_until_there_are_answers)
 }
 END_TEST
 
+#define REMEMBERED 12 /* a place that the index has */
+
+static struct ht_thread *loser; /* counts on a stack of which a part is lost */
+static bool lost;               /* that is done. Atomic */
+
+/* What it had remembered is to be forgotten while it is still waited for; it takes a little longer
+ * to come to an end, and remembers once more what it has read. Tells `argument` whether it was
+ * waited for until then. */
+static void *count_meanwhile(void *argument)
+{
+    bool *waited_for = argument;
+    while (__atomic_load_n(&loser->memo_index[3], __ATOMIC_SEQ_CST) == REMEMBERED &&
+           !__atomic_load_n(&lost, __ATOMIC_SEQ_CST))
+        sched_yield();
+    usleep(5000);
+    *waited_for = !__atomic_load_n(&lost, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&loser->memo_index[3], REMEMBERED, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&loser->busy, 0, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+#define TRIES 10 /* it is not waited for very long, and the machine may be busy */
+
+START_TEST(a_lost_stack_is_forgotten_before_it_is_waited_for_and_after)
+{
+    bool waited_for = false;
+    support_begin();
+    loser = memo_thread(1000, memo_heap);
+    loser->taken = 1;
+    loser->next = ht_threads;
+    ht_threads = loser;
+    for (unsigned i = 0; i < TRIES && !waited_for; i++) {
+        pthread_t other;
+        loser->stack_low = (uintptr_t)memo_stack;
+        loser->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
+        loser->memo_index[3] = REMEMBERED;
+        loser->busy = (uintptr_t)memo_stack;
+        lost = false;
+        ck_assert_int_eq(pthread_create(&other, NULL, count_meanwhile, &waited_for), 0);
+        ht_threads_lose((uintptr_t)&memo_stack[100], (uintptr_t)&memo_stack[200]);
+        int32_t left = __atomic_load_n(&loser->memo_index[3], __ATOMIC_SEQ_CST);
+        __atomic_store_n(&lost, true, __ATOMIC_SEQ_CST);
+        pthread_join(other, NULL);
+        ck_assert_uint_eq(loser->stack_low, HT_NEVER_KNOWN);
+        ck_assert(!waited_for || left == 0);
+    }
+    ck_assert(waited_for);
+    ht_threads = loser->next;
+}
+END_TEST
+
 /* Compares what the control block says with what libc says; `argument` is the lowest address of a
  * stack that the test has made, or NULL. */
 static void *find_bounds(void *argument)
@@ -312,4 +365,5 @@ SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ri
              many_stacks_have_one_key, room_grows_where_it_is_needed,
              small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
              generations_void_what_was_remembered, unknown_frames_are_captured,
-             return_addresses_do_until_there_are_answers, bounds_are_those_of_libc)
+             return_addresses_do_until_there_are_answers,
+             a_lost_stack_is_forgotten_before_it_is_waited_for_and_after, bounds_are_those_of_libc)
