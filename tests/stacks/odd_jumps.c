@@ -11,6 +11,8 @@
  *   odd_jumps cancelled  the handler ends the thread, one thread after the other
  *   odd_jumps returns    the handler allocates, on a stack of its own above, and goes back
  *   odd_jumps fibers     the handler changes to a fiber, which allocates and goes back
+ *   odd_jumps preempted  what is interrupted is a fiber on a stack among the frames of the thread's
+ *                        own; the handler changes back to that, which allocates and goes back
  *   odd_jumps afresh     leaves once by siglongjmp, and goes on in functions alone that were never
  *                        seen before
  *   odd_jumps early      the same before anything is known of any function: right at the start
@@ -49,12 +51,12 @@ static void visit(unsigned path)
 /* ---- one instruction after the other ------------------------------------------------------------
  */
 
-static enum { JUMP, END_THREAD, ALLOCATE, CHANGE_FIBER } deed;
+static enum { JUMP, END_THREAD, ALLOCATE, CHANGE_FIBER, LEAVE_FIBER } deed;
 static uintptr_t library_low, library_high;
 static unsigned steps_left; /* until the deed is done */
 static unsigned long deeds;
 static sigjmp_buf back;
-static ucontext_t interrupted, fiber;
+static ucontext_t interrupted, fiber, home;
 
 static void trapped(int signal, siginfo_t *info, void *context)
 {
@@ -76,6 +78,9 @@ static void trapped(int signal, siginfo_t *info, void *context)
         break;
     case CHANGE_FIBER:
         swapcontext(&interrupted, &fiber);
+        break;
+    case LEAVE_FIBER:
+        swapcontext(&interrupted, &home);
         break;
     }
 }
@@ -124,6 +129,31 @@ static void visit_some(unsigned from, unsigned count)
         visit((from + i) * 77);
 }
 
+/* The same on the fiber. If it is interrupted, this thread allocates before that goes on. */
+static unsigned fiber_way, fiber_depth;
+
+static void disturbed_fiber(void)
+{
+    for (;;) {
+        disturbed(fiber_way, fiber_depth);
+        swapcontext(&fiber, &home);
+    }
+}
+
+static OPAQUE bool disturb_fiber(unsigned steps, unsigned way, unsigned depth)
+{
+    unsigned long before = deeds;
+    steps_left = steps;
+    fiber_way = way;
+    fiber_depth = depth;
+    swapcontext(&home, &fiber);
+    if (deeds == before)
+        return false;
+    visit_some(steps * 3, 20);
+    swapcontext(&home, &interrupted);
+    return true;
+}
+
 /* An allocation on a stack that is remembered takes fewer instructions than this; whether all of
  * those here are at one time depends on where they lie. */
 #define REMEMBERED 500u
@@ -138,7 +168,7 @@ static void disturb_all(unsigned most, unsigned stride, bool same_way)
          steps += steps < REMEMBERED ? fine : stride) {
         visit(steps);
         unsigned way = same_way ? 3 : 3 + steps * 7;
-        if (disturb(steps, way, way % 4))
+        if (deed == LEAVE_FIBER ? disturb_fiber(steps, way, way % 4) : disturb(steps, way, way % 4))
             longest = steps;
         visit_some(steps * 5, 40);
     }
@@ -244,17 +274,17 @@ static void *leave_early(void *argument)
 }
 
 /* A handler's stack, or a fiber's, that lies among the frames of this thread's own. */
-static OPAQUE void with_stack_of_its_own(bool for_fiber)
+static OPAQUE void with_stack_of_its_own(void)
 {
     static char elsewhere[64 << 10];
     char within[64 << 10];
-    char *area = for_fiber ? elsewhere : within;
+    char *area = deed == CHANGE_FIBER ? elsewhere : within;
     memset(area, 0, 64 << 10);
-    if (for_fiber) {
+    if (deed == CHANGE_FIBER || deed == LEAVE_FIBER) {
         getcontext(&fiber);
         fiber.uc_stack.ss_sp = area;
         fiber.uc_stack.ss_size = 64 << 10;
-        makecontext(&fiber, fiber_main, 0);
+        makecontext(&fiber, deed == CHANGE_FIBER ? fiber_main : disturbed_fiber, 0);
     } else {
         stack_t stack = {.ss_sp = area, .ss_size = 64 << 10};
         sigaltstack(&stack, NULL);
@@ -296,6 +326,7 @@ static const struct {
              {"cancelled", END_THREAD, 0, NULL},
              {"returns", ALLOCATE, SA_ONSTACK, NULL},
              {"fibers", CHANGE_FIBER, 0, NULL},
+             {"preempted", LEAVE_FIBER, 0, NULL},
              {"afresh", JUMP, 0, leave_afresh},
              {"early", JUMP, 0, leave_early}};
 
@@ -323,8 +354,8 @@ int main(int argc, char **argv)
         leaves_once(NULL);
     else if (deed == END_THREAD)
         cancelled();
-    else if (deed == CHANGE_FIBER || cases[which].flags)
-        with_stack_of_its_own(deed == CHANGE_FIBER);
+    else if (deed == CHANGE_FIBER || deed == LEAVE_FIBER || cases[which].flags)
+        with_stack_of_its_own();
     else if (strcmp(cases[which].name, "known") == 0)
         disturb_all(500, 1, true);
     else

@@ -118,6 +118,10 @@ class OddStacksTest(harness.TallyTest):
     def test_handler_changes_to_fiber(self):
         self.check_jumps("fibers", 0.6)
 
+    # What the thread allocates while a fiber is interrupted is known by its immediate caller.
+    def test_fiber_is_preempted(self):
+        self.check_jumps("preempted", 0.5)
+
     def test_goes_on_where_nothing_is_known(self):
         self.check_jumps("afresh", 0.6)
 
