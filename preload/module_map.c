@@ -160,19 +160,27 @@ static ssize_t read_own_name(char *path, size_t room)
     return n > 0 ? n : readlink("/proc/thread-self/exe", path, room);
 }
 
+/* What the kernel was to run is the loader where a user starts that, with a program to load; the
+ * loader then has the program's name put where the kernel had left its own. */
+static const char *given_to_loader(void)
+{
+    return getauxval(AT_BASE) ? NULL : (const char *)getauxval(AT_EXECFN);
+}
+
 static void read_path(struct seen *seen, const struct dl_phdr_info *info, bool first)
 {
     size_t room = sizeof seen->path - 1;
-    if (first) {
+    const char *name = first ? given_to_loader() : info->dlpi_name;
+    if (!name) {
         ssize_t n = read_own_name(seen->path, room);
         if (n > 0)
             seen->path[n] = '\0';
-    } else if (info->dlpi_name[0] == '/') {
-        strncpy(seen->path, info->dlpi_name, room);
-    } else if (strncmp(info->dlpi_name, "linux-vdso", 10) == 0 || !info->dlpi_name[0]) {
+    } else if (name[0] == '/') {
+        strncpy(seen->path, name, room);
+    } else if (strncmp(name, "linux-vdso", 10) == 0 || !name[0]) {
         strcpy(seen->path, "[vdso]");
-    } else if (getcwd(seen->path, room - strlen(info->dlpi_name) - 1)) {
-        strcat(strcat(seen->path, "/"), info->dlpi_name);
+    } else if (getcwd(seen->path, room - strlen(name) - 1)) {
+        strcat(strcat(seen->path, "/"), name);
     }
 }
 

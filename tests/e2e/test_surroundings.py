@@ -161,6 +161,26 @@ class Surroundings(harness.TallyTest):
         self.unharmed("chdir", result, "")
         self.kept("chdir: file where it began", self.only_snapshot(), {150000})
 
+    def test_started_by_the_loader(self):
+        """The kernel then takes the loader for the program."""
+        loader = "/lib64/ld-linux-x86-64.so.2"
+        if not os.path.exists(loader):
+            self.skipTest(f"{loader} is not there")
+        program = harness.program("just_allocate")
+        for name in program, os.path.relpath(program, self.dir):
+            result = self.tally([loader, name])
+            self.expect(f"{name}: exit status", result.status, 0)
+            path = self.only_snapshot()
+            report = self.report(path)
+            self.expect(f"{name}: program", os.path.basename(report["process"]["exe"]),
+                        "just_allocate")
+            sites = harness.controller(report, "kept")["sites"]
+            cut = [s for s in sites if s["cut"] or s["stack"][-1]["function"] != "_start"]
+            whole = sum(s["live_blocks"] for s in sites if s not in cut and not s["fallback"])
+            self.expect_that(f"{name}: blocks under whole stacks", whole, whole >= 500,
+                             "at least the 500 of the end")
+            os.unlink(path)
+
     def test_file_is_private(self):
         self.tallied([harness.program("just_allocate")])
         mode = os.stat(self.only_snapshot()).st_mode & 0o777
