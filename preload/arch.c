@@ -20,8 +20,8 @@ enum ht_gather ht_gather_widest(void)
 {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return HT_GATHER_8;
-    return __builtin_cpu_supports("avx2") ? HT_GATHER_4 : HT_GATHER_NONE;
+        return HT_GATHER_AVX512;
+    return __builtin_cpu_supports("avx2") ? HT_GATHER_AVX2 : HT_GATHER_NONE;
 }
 
 void ht_arch_begin(void)

@@ -95,35 +95,39 @@ ht_compare_two(ht_entry entry, uintptr_t distance_0, uintptr_t distance_1, const
     return _mm_cmpeq_epi32(_mm_castpd_si128(words), *(const __m128i *)values);
 }
 
-/* Whether the return address and five other words are what `values` says; `distances` is of the
- * others. All are read, in any order. */
-static inline __attribute__((always_inline)) bool
-ht_near_words_equal(ht_entry entry, const uint64_t *values, const uint32_t *distances)
+/* Words of which all are always compared: the return address and HT_NEAR_WORDS - 1 others. */
+#define HT_NEAR_WORDS 8
+
+/* Compares the return address and HT_NEAR_WORDS - 1 other words with what `values` says;
+ * `distances` is of the others. All are read, in any order. HT_NEAR_SAME if none differs, else
+ * less. */
+#define HT_NEAR_SAME 0xffffu
+static inline __attribute__((always_inline)) uint32_t
+ht_near_words_same(ht_entry entry, const uint64_t *values, const uint32_t *distances)
 {
     __m128i same = ht_compare_two(entry, HT_ENTRY_PC_DISTANCE, distances[0], values);
     same = _mm_and_si128(same, ht_compare_two(entry, distances[1], distances[2], values + 2));
     same = _mm_and_si128(same, ht_compare_two(entry, distances[3], distances[4], values + 4));
-    return _mm_movemask_epi8(same) == 0xffff;
-}
-
-/* The same for the return address and one other word. */
-static inline __attribute__((always_inline)) bool
-ht_two_words_equal(ht_entry entry, const uint64_t *values, uint32_t distance)
-{
-    __m128i same = ht_compare_two(entry, HT_ENTRY_PC_DISTANCE, distance, values);
-    return _mm_movemask_epi8(same) == 0xffff;
+    same = _mm_and_si128(same, ht_compare_two(entry, distances[5], distances[6], values + 6));
+    return (uint32_t)_mm_movemask_epi8(same);
 }
 
 /*
- * How many words this processor fetches from scattered addresses by one instruction, where that is
- * quicker than one by one: 8 with AVX-512, 4 with AVX2, else 0. Only Intel's are known to be
- * quicker so, and those of them that need no protection against what the instruction gives away
- * (Downfall), which makes it very slow.
+ * Whether this processor fetches words from scattered addresses by one instruction, where that is
+ * quicker than one by one. Only Intel's are known to be quicker so, and those of them that need no
+ * protection against what the instruction gives away (Downfall), which makes it very slow. Four
+ * words at a time in either case: eight are a little quicker in a loop that does nothing else, but
+ * registers of 512 bits slow the processor down for a while where it has not used them just before,
+ * and made one in ten cycles of a control loop half as long again.
  */
-enum ht_gather { HT_GATHER_NONE = 0, HT_GATHER_4 = 4, HT_GATHER_8 = 8 };
+enum ht_gather {
+    HT_GATHER_NONE,
+    HT_GATHER_AVX2,   /* by registers that every other instruction has to be shielded from */
+    HT_GATHER_AVX512, /* by those that AVX-512 added, as far as they are 256 bits wide */
+};
 extern uint32_t ht_gather HT_HIDDEN;
 
-/* What the processor can do, whether or not that is quick. */
+/* The last of them that the processor can do, whether or not that is quick. */
 enum ht_gather ht_gather_widest(void);
 
 /* Sets ht_gather. Once, at start. */
@@ -137,9 +141,9 @@ void ht_arch_begin(void);
 #endif
 
 /*
- * Whether groups of eight words at `distances` from the entry are what `values` says; there are
- * `bytes` of distances, 32 a group, and at least one group. Both lists stand at multiples of 32.
- * All words are read, in any order.
+ * Whether groups of four words at `distances` from the entry are what `values` says; there are
+ * `bytes` of distances, 16 a group, and at least one group. Distances stand at multiples of 16,
+ * values at multiples of 32. All words are read, in any order: the last group comes first.
  *
  * What a gather writes is emptied before, and its mask copied from one that no gather writes: else
  * each would wait for the last, since it keeps what the mask leaves out. It also waits for a word
@@ -150,72 +154,63 @@ static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry en
                                                                      const uint64_t *values,
                                                                      uint64_t bytes)
 {
-    uint64_t i = 0;
-    if (__builtin_expect(ht_gather == HT_GATHER_8, 1)) {
-        bool differ;
+    uint32_t same;
+    if (__builtin_expect(ht_gather == HT_GATHER_AVX512, 1)) {
         __asm__("kxnorb %%k2, %%k2, %%k2\n\t" /* all ones: which to fetch */
                 "kmovb %%k2, %%k3\n"          /* and which are equal so far */
                 "1:\t"
                 "kmovb %%k2, %%k1\n\t"
                 "vpxorq %%xmm17, %%xmm17, %%xmm17\n\t"
-                "vmovdqu64 (%[distances],%[i]), %%ymm16\n\t"
-                "vpgatherdq (%[entry],%%ymm16), %%zmm17%{%%k1%}\n\t"
-                "vpcmpeqq (%[values],%[i],2), %%zmm17, %%k3%{%%k3%}\n\t"
-                "add $32, %[i]\n\t"
-                "cmp %[bytes], %[i]\n\t"
+                "vmovdqu64 -16(%[distances],%[bytes]), %%xmm16\n\t"
+                "vpgatherdq (%[entry],%%xmm16), %%ymm17%{%%k1%}\n\t"
+                "vpcmpeqq -32(%[values],%[bytes],2), %%ymm17, %%k3%{%%k3%}\n\t"
+                "sub $16, %[bytes]\n\t"
                 "jne 1b\n\t"
-                "kortestb %%k3, %%k3" /* carry: all are */
-                : [i] "+r"(i), "=@ccnc"(differ)
-                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values),
-                  [bytes] "r"(bytes)
-                : "memory" HT_ALSO_CLOBBERS);
-        return !differ;
+                "kmovb %%k3, %[same]"
+                : [bytes] "+r"(bytes), [same] "=r"(same)
+                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
+                : "cc", "memory" HT_ALSO_CLOBBERS);
+        return same == 0xf;
     }
-    if (ht_gather == HT_GATHER_4) {
-        uint32_t same;
+    if (ht_gather == HT_GATHER_AVX2) {
         __asm__("vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n" /* all ones: so far all are equal */
                 "1:\t"
-                "vpcmpeqd %%ymm4, %%ymm4, %%ymm4\n\t" /* which to fetch: used up each time */
-                "vpcmpeqd %%ymm5, %%ymm5, %%ymm5\n\t"
-                "vpxor %%xmm6, %%xmm6, %%xmm6\n\t"
-                "vpxor %%xmm7, %%xmm7, %%xmm7\n\t"
-                "vmovdqu (%[distances],%[i]), %%xmm2\n\t"
-                "vmovdqu 16(%[distances],%[i]), %%xmm3\n\t"
-                "vpgatherdq %%ymm4, (%[entry],%%xmm2), %%ymm6\n\t"
-                "vpgatherdq %%ymm5, (%[entry],%%xmm3), %%ymm7\n\t"
-                "vpcmpeqq (%[values],%[i],2), %%ymm6, %%ymm6\n\t"
-                "vpcmpeqq 32(%[values],%[i],2), %%ymm7, %%ymm7\n\t"
-                "vpand %%ymm6, %%ymm0, %%ymm0\n\t"
-                "vpand %%ymm7, %%ymm0, %%ymm0\n\t"
-                "add $32, %[i]\n\t"
-                "cmp %[bytes], %[i]\n\t"
+                "vpcmpeqd %%ymm1, %%ymm1, %%ymm1\n\t" /* which to fetch: used up each time */
+                "vpxor %%xmm2, %%xmm2, %%xmm2\n\t"
+                "vmovdqu -16(%[distances],%[bytes]), %%xmm3\n\t"
+                "vpgatherdq %%ymm1, (%[entry],%%xmm3), %%ymm2\n\t"
+                "vpcmpeqq -32(%[values],%[bytes],2), %%ymm2, %%ymm2\n\t"
+                "vpand %%ymm2, %%ymm0, %%ymm0\n\t"
+                "sub $16, %[bytes]\n\t"
                 "jne 1b\n\t"
                 "vpmovmskb %%ymm0, %[same]\n\t"
                 "vzeroupper"
-                : [i] "+r"(i), [same] "=r"(same)
-                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values),
-                  [bytes] "r"(bytes)
-                : "cc", "memory", "xmm0", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+                : [bytes] "+r"(bytes), [same] "=r"(same)
+                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
+                : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3");
         return same == UINT32_MAX;
     }
-    uint32_t same;
     uint64_t distance;
-    __asm__(
-        "pcmpeqd %%xmm0, %%xmm0\n" /* all ones: so far all are equal */
-        "1:\t"
-        "mov (%[distances],%[i]), %k[distance]\n\t"
-        "movq (%[entry],%[distance]), %%xmm1\n\t"
-        "mov 4(%[distances],%[i]), %k[distance]\n\t"
-        "movhps (%[entry],%[distance]), %%xmm1\n\t"
-        "pcmpeqd (%[values],%[i],2), %%xmm1\n\t"
-        "pand %%xmm1, %%xmm0\n\t"
-        "add $8, %[i]\n\t"
-        "cmp %[bytes], %[i]\n\t"
-        "jne 1b\n\t"
-        "pmovmskb %%xmm0, %[same]"
-        : [i] "+r"(i), [same] "=r"(same), [distance] "=&r"(distance)
-        : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values), [bytes] "r"(bytes)
-        : "cc", "memory", "xmm0", "xmm1");
+    __asm__("pcmpeqd %%xmm0, %%xmm0\n" /* all ones: so far all are equal */
+            "1:\t"
+            "mov -8(%[distances],%[bytes]), %k[distance]\n\t"
+            "movq (%[entry],%[distance]), %%xmm1\n\t"
+            "mov -4(%[distances],%[bytes]), %k[distance]\n\t"
+            "movhps (%[entry],%[distance]), %%xmm1\n\t"
+            "pcmpeqd -16(%[values],%[bytes],2), %%xmm1\n\t"
+            "pand %%xmm1, %%xmm0\n\t"
+            "mov -16(%[distances],%[bytes]), %k[distance]\n\t"
+            "movq (%[entry],%[distance]), %%xmm1\n\t"
+            "mov -12(%[distances],%[bytes]), %k[distance]\n\t"
+            "movhps (%[entry],%[distance]), %%xmm1\n\t"
+            "pcmpeqd -32(%[values],%[bytes],2), %%xmm1\n\t"
+            "pand %%xmm1, %%xmm0\n\t"
+            "sub $16, %[bytes]\n\t"
+            "jne 1b\n\t"
+            "pmovmskb %%xmm0, %[same]"
+            : [bytes] "+r"(bytes), [same] "=r"(same), [distance] "=&r"(distance)
+            : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
+            : "cc", "memory", "xmm0", "xmm1");
     return same == 0xffff;
 }
 

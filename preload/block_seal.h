@@ -117,12 +117,15 @@ void *ht_seal_write(void *p, size_t size, uint32_t site);
 /* The same for a caller that has asked for its usable bytes, which may take the allocator long. */
 void *ht_seal_write_within(void *p, size_t usable, size_t size, uint32_t site);
 
-/* The same by the shortest way. `chunk` is usable + 8, and `excess` what the block takes beyond its
- * size, less than HT_EXCESS_ESCAPE. */
-static inline void *ht_seal_write_at(void *p, size_t chunk, size_t excess, uint32_t site)
+/* The same by the shortest way, where that is one. `chunk` is usable + 8. */
+static inline void *ht_seal_write_at(void *p, size_t chunk, size_t size, uint32_t site)
 {
+    size_t excess = size - chunk; /* negative, and in the place of the size: an instruction less */
+    __asm__("" : "+r"(excess));
+    if (__builtin_expect(excess <= -(size_t)HT_EXCESS_ESCAPE, 0))
+        return ht_seal_write_within(p, chunk - HT_SEAL_SIZE, chunk + excess, site);
     struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
-    uint32_t content = site | (uint32_t)excess << HT_SITE_BITS;
+    uint32_t content = site - ((uint32_t)excess << HT_SITE_BITS);
     seal->content = content;
     seal->check = ht_seal_check(p, content, HT_SEAL_FACTOR);
     return p;
@@ -131,21 +134,20 @@ static inline void *ht_seal_write_at(void *p, size_t chunk, size_t excess, uint3
 /* The same for a size up to HT_SEAL_SMALL and with glibc beneath. */
 static inline void *ht_seal_write_fast(void *p, size_t size, uint32_t site)
 {
-    size_t word = ((const size_t *)p)[-1], chunk = word & HT_CHUNK_SIZE, excess = chunk - size;
-    if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0) ||
-        __builtin_expect(excess >= HT_EXCESS_ESCAPE, 0))
+    size_t word = ((const size_t *)p)[-1];
+    if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0))
         return ht_seal_write(p, size, site);
-    return ht_seal_write_at(p, chunk, excess, site);
+    __asm__("" : "+r"(word)); /* tested: what follows may overwrite it */
+    return ht_seal_write_at(p, word & HT_CHUNK_SIZE, size, site);
 }
 
 /* The same with another allocator beneath, which has said how many bytes are usable: `size` and
  * those of the seal at least. */
 static inline void *ht_seal_write_other(void *p, size_t usable, size_t size, uint32_t site)
 {
-    size_t excess = usable + HT_SEAL_SIZE - size;
-    if (__builtin_expect(usable > HT_SEAL_USUAL || excess >= HT_EXCESS_ESCAPE, 0))
+    if (__builtin_expect(usable > HT_SEAL_USUAL, 0))
         return ht_seal_write_within(p, usable, size, site);
-    return ht_seal_write_at(p, usable + HT_SEAL_SIZE, excess, site);
+    return ht_seal_write_at(p, usable + HT_SEAL_SIZE, size, site);
 }
 
 /* Reads the seal of any pointer that the program hands in as a block. The outputs are valid unless
@@ -170,10 +172,11 @@ static inline bool ht_seal_read_at(void *p, size_t chunk, struct ht_block *block
 /* The same for a small block of glibc's; false for all others. */
 static inline bool ht_seal_read_fast(void *p, struct ht_block *block)
 {
-    size_t word = ((const size_t *)p)[-1], chunk = word & HT_CHUNK_SIZE;
+    size_t word = ((const size_t *)p)[-1];
     if (__builtin_expect((word & HT_CHUNK_UNUSUAL) != 0, 0))
         return false;
-    return ht_seal_read_at(p, chunk, block);
+    __asm__("" : "+r"(word)); /* as in ht_seal_write_fast */
+    return ht_seal_read_at(p, word & HT_CHUNK_SIZE, block);
 }
 
 /* The same for a small block of another allocator that says it has `usable` bytes; false for all

@@ -74,7 +74,7 @@ static bool is_of(const struct ht_memo_record *record, ht_entry entry, uint32_t 
 {
     unsigned far = record->far_bytes / sizeof *record->far;
     return is_word(entry, HT_ENTRY_PC_DISTANCE, record->values[0], hash) &&
-           are_words(entry, record->distances, record->values + 1, far ? 1 : HT_MEMO_NEAR, hash) &&
+           are_words(entry, record->distances, record->values + 1, HT_MEMO_NEAR, hash) &&
            are_words(entry, record->far, ht_memo_far_values(record), far, hash);
 }
 
@@ -88,7 +88,7 @@ static const struct ht_memo_record *descend(struct ht_thread *thread, ht_entry e
     for (unsigned turn = 0; turn < HT_MEMO_TURNS; turn++) {
         *slot = &tree[ht_memo_place(hash, bits)];
         const struct ht_memo_record *record = ht_memo_record_at(thread, **slot);
-        if ((record->key & ~(HT_MEMO_CARE | HT_MEMO_LONG)) != key)
+        if ((record->key & ~HT_MEMO_CARE) != key)
             return NULL;
         /* Where the stack has got known since, a new record will allow the quick way. */
         if ((record->key & HT_MEMO_CARE) && ht_is_own_stack(thread, ht_entry_sp(entry)))
@@ -166,7 +166,7 @@ static inline uint32_t next_word(struct pen *pen, uint64_t *value)
 
 enum {
     DISTANCES = HT_MEMO_GROUP * sizeof(uint32_t), /* of a group, in bytes */
-    VALUES = HT_MEMO_GROUP * sizeof(uint64_t),    /* a line of the cache, if it stands at one */
+    VALUES = HT_MEMO_GROUP * sizeof(uint64_t),
 };
 
 /* How many bytes a record has between its distances and its values, if it stands at `at`. */
@@ -204,7 +204,7 @@ static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned group
 /* How many groups a record of so many words needs. */
 static unsigned groups_of(unsigned words)
 {
-    return words <= HT_MEMO_NEAR ? 0 : (words - 1 + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
+    return words <= HT_MEMO_NEAR ? 0 : (words - HT_MEMO_NEAR + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
 }
 
 /* The groups: all distances, and then all values. */
@@ -228,6 +228,7 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
     uintptr_t entry = (uintptr_t)finding->entry, pc = ht_entry_pc(finding->entry);
     *record = (struct ht_memo_record){
         .site = finding->site,
+        .enough = groups ? HT_MEMO_LONG : HT_NEAR_SAME,
         .values = {pc},
         .place = ht_cell_place(finding->site),
     };
@@ -236,7 +237,7 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
                       .address = entry + HT_ENTRY_PC_DISTANCE, /* where it is cut at once */
                       .value = pc,
                       .at_fp = finding->uses_fp};
-    for (unsigned i = 0; i < (groups ? 1 : HT_MEMO_NEAR); i++)
+    for (unsigned i = 0; i < HT_MEMO_NEAR; i++)
         record->distances[i] = next_word(&pen, &record->values[1 + i]);
     if (groups)
         write_groups(record, groups, &pen);
@@ -245,7 +246,7 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
     __asm__ volatile("" ::: "memory"); /* should this be left halfway, there is no key */
     uint64_t key =
         ht_memo_key(finding->entry, ht_memo_tag_key(finding->tag), mark_of(finding->generation));
-    record->key = key | (finding->known_stack ? 0 : HT_MEMO_CARE) | (groups ? HT_MEMO_LONG : 0);
+    record->key = key | (finding->known_stack ? 0 : HT_MEMO_CARE);
     int32_t *slot;
     if (!descend(thread, finding->entry, key, &slot))
         lead_to(record, slot, thread, finding->generation);

@@ -12,10 +12,9 @@
  *   record:  key    HT_MEMO_MARK | generation << 47 | entry (see arch.h), exclusive-or tag << 52
  *                   and tag << 16: the upper one keeps keys apart, the lower one spreads them
  *            site
- *            words  each with its distance from the entry. A short record has the return address
- *                   and five others; a long one these two: the return address and the next word;
- *                   and all that follow in groups of eight, so that many are fetched at a time. The
- *                   last is repeated to fill up
+ *            words  each with its distance from the entry: the return address and seven others;
+ *                   and in a long record all that follow in groups of four, so that many are
+ *                   fetched at a time. The last is repeated to fill up
  *
  * The entry is the stack pointer, but for a constant. Distances count from the record that the
  * entry point pushed, whose first word is the caller's frame pointer register: so that register,
@@ -23,7 +22,7 @@
  *
  * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
  * compared all at once. Else care is needed: they are compared in order. A bit that no entry has
- * keeps the quick way from such records; another marks long ones.
+ * keeps the quick way from such records.
  *
  * Records are written one after the other into a ring, at multiples of 32 bytes, and found through
  * two indexes by hash. An index entry may be out of date, but a record proves itself: bit 63 is set
@@ -50,26 +49,29 @@
 #define HT_MEMO_GENERATION_AT   47
 #define HT_MEMO_GENERATION_BITS 5
 #define HT_MEMO_CARE            UINT64_C(1) /* entries are multiples of 8 */
-#define HT_MEMO_LONG            UINT64_C(2)
 _Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
-#define HT_MEMO_TURNS 8u /* places that are tried on the way down the tree */
-#define HT_MEMO_NEAR  5  /* words of a short record, and the return address */
-#define HT_MEMO_GROUP 8
+#define HT_MEMO_TURNS 8u                  /* places that are tried on the way down the tree */
+#define HT_MEMO_NEAR  (HT_NEAR_WORDS - 1) /* words of a short record beside the return address */
+#define HT_MEMO_GROUP 4
 #define HT_MEMO_ALIGN 32
 
 struct ht_memo_record {
     uint64_t key;
     uint32_t site;
-    uint32_t far_bytes;                /* of `far`; 0 in a short record */
+    uint32_t enough;                   /* what comparing the near words gives where that is all */
     uint64_t values[1 + HT_MEMO_NEAR]; /* the return address and the words after it */
     uint32_t distances[HT_MEMO_NEAR];  /* of these */
     uint32_t place;                    /* ht_cell_place(site) */
+    uint32_t far_bytes;                /* of `far`; 0 in a short record */
     uint32_t far_values;               /* where the values of `far` are: bytes from there */
-    uint32_t unused;                   /* 0 */
+    uint32_t unused[2];                /* 0 */
     uint32_t far[];                    /* distances of the words in groups */
 } __attribute__((aligned(HT_MEMO_ALIGN)));
+
+/* `enough` of a record that has other words as well: no comparison gives that. */
+#define HT_MEMO_LONG (HT_NEAR_SAME + 1)
 
 static inline const uint64_t *ht_memo_far_values(const struct ht_memo_record *record)
 {
@@ -170,7 +172,6 @@ static inline __attribute__((always_inline)) const struct ht_memo_record *
 ht_memo_record_at(struct ht_thread *thread, int32_t place)
 {
     const void *record = (const uint64_t *)(const void *)thread + place;
-    __asm__("" : "+r"(record)); /* worked out once: compilers would do it for each field */
     return record;
 }
 
@@ -190,15 +191,17 @@ ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
     /* The mark first: while this goes on, others may raise it and empty the indexes. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
-    if (__builtin_expect(record->key == key, 1))
-        return ht_near_words_equal(entry, record->values, record->distances) ? record : NULL;
-    __asm__("" : "+r"(record)); /* read again: kept for this case, it would cost the other one */
-    if (__builtin_expect(record->key != (key | HT_MEMO_LONG), 0))
+    if (__builtin_expect(record->key != key, 0))
         return NULL;
-    bool same =
-        ht_two_words_equal(entry, record->values, record->distances[0]) &&
-        ht_far_words_equal(entry, record->far, ht_memo_far_values(record), record->far_bytes);
-    return same ? record : NULL;
+    uint32_t same = ht_near_words_same(entry, record->values, record->distances);
+    if (__builtin_expect(same == record->enough, 1))
+        return record;
+    if (__builtin_expect(same != HT_NEAR_SAME, 0) ||
+        __builtin_expect(
+            !ht_far_words_equal(entry, record->far, ht_memo_far_values(record), record->far_bytes),
+            0))
+        return NULL;
+    return record;
 }
 
 /* The same for all records, compared in order, and what is found is the next to be found the quick

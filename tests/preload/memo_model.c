@@ -10,7 +10,7 @@
 #include "support.h"
 
 #define FUNCTIONS 24
-#define MAX_STEPS 14 /* deep enough for two groups of words beyond the near ones */
+#define MAX_STEPS 18 /* deep enough for three groups of words beyond the near ones */
 
 /*
  * So many rounds of one test. What is laid is drawn anew in one of FRESH, else it is one of POOL
