@@ -95,12 +95,8 @@ ht_compare_two(ht_entry entry, uintptr_t distance_0, uintptr_t distance_1, const
     return _mm_cmpeq_epi32(_mm_castpd_si128(words), *(const __m128i *)values);
 }
 
-/* Words of which all are always compared: the return address and HT_NEAR_WORDS - 1 others. */
-#define HT_NEAR_WORDS 8
-
-/* Compares the return address and HT_NEAR_WORDS - 1 other words with what `values` says;
- * `distances` is of the others. All are read, in any order. HT_NEAR_SAME if none differs, else
- * less. */
+/* Compares the return address and five other words with what `values` says; `distances` is of the
+ * others. All are read, in any order. HT_NEAR_SAME if none differs, else less. */
 #define HT_NEAR_SAME 0xffffu
 static inline __attribute__((always_inline)) uint32_t
 ht_near_words_same(ht_entry entry, const uint64_t *values, const uint32_t *distances)
@@ -108,8 +104,14 @@ ht_near_words_same(ht_entry entry, const uint64_t *values, const uint32_t *dista
     __m128i same = ht_compare_two(entry, HT_ENTRY_PC_DISTANCE, distances[0], values);
     same = _mm_and_si128(same, ht_compare_two(entry, distances[1], distances[2], values + 2));
     same = _mm_and_si128(same, ht_compare_two(entry, distances[3], distances[4], values + 4));
-    same = _mm_and_si128(same, ht_compare_two(entry, distances[5], distances[6], values + 6));
     return (uint32_t)_mm_movemask_epi8(same);
+}
+
+/* Whether two other words are what `values` says. */
+static inline __attribute__((always_inline)) bool
+ht_two_words_equal(ht_entry entry, const uint64_t *values, const uint32_t *distances)
+{
+    return _mm_movemask_epi8(ht_compare_two(entry, distances[0], distances[1], values)) == 0xffff;
 }
 
 /*

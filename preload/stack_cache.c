@@ -74,7 +74,7 @@ static bool is_of(const struct ht_memo_record *record, ht_entry entry, uint32_t 
 {
     unsigned far = record->far_bytes / sizeof *record->far;
     return is_word(entry, HT_ENTRY_PC_DISTANCE, record->values[0], hash) &&
-           are_words(entry, record->distances, record->values + 1, HT_MEMO_NEAR, hash) &&
+           are_words(entry, record->distances, record->values + 1, HT_MEMO_ALONE, hash) &&
            are_words(entry, record->far, ht_memo_far_values(record), far, hash);
 }
 
@@ -204,7 +204,7 @@ static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned group
 /* How many groups a record of so many words needs. */
 static unsigned groups_of(unsigned words)
 {
-    return words <= HT_MEMO_NEAR ? 0 : (words - HT_MEMO_NEAR + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
+    return words <= HT_MEMO_ALONE ? 0 : (words - HT_MEMO_ALONE + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
 }
 
 /* The groups: all distances, and then all values. */
@@ -223,12 +223,12 @@ static void write_groups(struct ht_memo_record *record, unsigned groups, struct 
 /* Writes the record, its key last, and makes it findable. */
 void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding)
 {
-    unsigned groups = groups_of(finding->count + finding->uses_fp);
+    unsigned words = finding->count + finding->uses_fp, groups = groups_of(words);
     struct ht_memo_record *record = take_room(thread, groups);
     uintptr_t entry = (uintptr_t)finding->entry, pc = ht_entry_pc(finding->entry);
     *record = (struct ht_memo_record){
         .site = finding->site,
-        .enough = groups ? HT_MEMO_LONG : HT_NEAR_SAME,
+        .enough = words > HT_MEMO_NEAR ? HT_MEMO_LONG : HT_NEAR_SAME,
         .values = {pc},
         .place = ht_cell_place(finding->site),
     };
@@ -237,7 +237,7 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
                       .address = entry + HT_ENTRY_PC_DISTANCE, /* where it is cut at once */
                       .value = pc,
                       .at_fp = finding->uses_fp};
-    for (unsigned i = 0; i < HT_MEMO_NEAR; i++)
+    for (unsigned i = 0; i < HT_MEMO_ALONE; i++)
         record->distances[i] = next_word(&pen, &record->values[1 + i]);
     if (groups)
         write_groups(record, groups, &pen);

@@ -12,9 +12,10 @@
  *   record:  key    HT_MEMO_MARK | generation << 47 | entry (see arch.h), exclusive-or tag << 52
  *                   and tag << 16: the upper one keeps keys apart, the lower one spreads them
  *            site
- *            words  each with its distance from the entry: the return address and seven others;
- *                   and in a long record all that follow in groups of four, so that many are
- *                   fetched at a time. The last is repeated to fill up
+ *            words  each with its distance from the entry: the return address and five others,
+ *                   which are all in a short record; in a long one two more, and then what follows
+ *                   in groups of four, so that many are fetched at a time. The last is repeated to
+ *                   fill up
  *
  * The entry is the stack pointer, but for a constant. Distances count from the record that the
  * entry point pushed, whose first word is the caller's frame pointer register: so that register,
@@ -52,22 +53,23 @@
 _Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
-#define HT_MEMO_TURNS 8u                  /* places that are tried on the way down the tree */
-#define HT_MEMO_NEAR  (HT_NEAR_WORDS - 1) /* words of a short record beside the return address */
+#define HT_MEMO_TURNS 8u /* places that are tried on the way down the tree */
+#define HT_MEMO_NEAR  5  /* words of a short record, and the return address */
+#define HT_MEMO_ALONE 7  /* words that stand in no group, and the return address */
 #define HT_MEMO_GROUP 4
 #define HT_MEMO_ALIGN 32
 
 struct ht_memo_record {
     uint64_t key;
     uint32_t site;
-    uint32_t enough;                   /* what comparing the near words gives where that is all */
-    uint64_t values[1 + HT_MEMO_NEAR]; /* the return address and the words after it */
-    uint32_t distances[HT_MEMO_NEAR];  /* of these */
-    uint32_t place;                    /* ht_cell_place(site) */
-    uint32_t far_bytes;                /* of `far`; 0 in a short record */
-    uint32_t far_values;               /* where the values of `far` are: bytes from there */
-    uint32_t unused[2];                /* 0 */
-    uint32_t far[];                    /* distances of the words in groups */
+    uint32_t enough;                    /* what comparing the near words gives where that is all */
+    uint64_t values[1 + HT_MEMO_ALONE]; /* the return address and the words after it */
+    uint32_t distances[HT_MEMO_ALONE];  /* of these */
+    uint32_t place;                     /* ht_cell_place(site) */
+    uint32_t far_bytes;                 /* of `far`; 0 where there are no groups */
+    uint32_t far_values;                /* where the values of `far` are: bytes from there */
+    uint32_t unused[2];                 /* 0 */
+    uint32_t far[];                     /* distances of the words in groups */
 } __attribute__((aligned(HT_MEMO_ALIGN)));
 
 /* `enough` of a record that has other words as well: no comparison gives that. */
@@ -196,12 +198,13 @@ ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
     uint32_t same = ht_near_words_same(entry, record->values, record->distances);
     if (__builtin_expect(same == record->enough, 1))
         return record;
-    if (__builtin_expect(same != HT_NEAR_SAME, 0) ||
-        __builtin_expect(
-            !ht_far_words_equal(entry, record->far, ht_memo_far_values(record), record->far_bytes),
-            0))
-        return NULL;
-    return record;
+    bool equal =
+        same == HT_NEAR_SAME &&
+        ht_two_words_equal(entry, record->values + 1 + HT_MEMO_NEAR,
+                           record->distances + HT_MEMO_NEAR) &&
+        (!record->far_bytes ||
+         ht_far_words_equal(entry, record->far, ht_memo_far_values(record), record->far_bytes));
+    return equal ? record : NULL;
 }
 
 /* The same for all records, compared in order, and what is found is the next to be found the quick
