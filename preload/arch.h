@@ -141,6 +141,13 @@ void ht_arch_begin(void);
 #else
 #define HT_ALSO_CLOBBERS
 #endif
+#ifdef __AVX__ /* what vzeroupper takes away is of interest then */
+#define HT_UPPER_CLOBBERS                                                                          \
+    , "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", \
+        "xmm15"
+#else
+#define HT_UPPER_CLOBBERS
+#endif
 
 /*
  * Whether groups of four words at `distances` from the entry are what `values` says; there are
@@ -189,7 +196,7 @@ static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry en
                 "vzeroupper"
                 : [bytes] "+r"(bytes), [same] "=r"(same)
                 : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
-                : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3");
+                : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3" HT_UPPER_CLOBBERS);
         return same == UINT32_MAX;
     }
     uint64_t distance;
