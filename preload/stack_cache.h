@@ -128,13 +128,18 @@ uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag);
  *     one;
  *   - by known rules, ordinary calls lead from `entry` outwards to where libc, or the program's
  *     entry code, has begun that stack;
- *   - the stack pointer at which it counted lies below the present one, or in one of the frames on
- *     that way, which is too small to hold another stack.
+ *   - where it counted there are other frames now: our own, of this allocation, or on that way one
+ *     of the program's that is too small to hold another stack.
  * Then no signal handler runs on this stack, nor has one been entered beside it: on the way out of
  * a handler the kernel's trampoline would be met. Nor is this a fiber's stack among the frames of
  * the thread's, which begins further in, or was that one. So nothing that was interrupted on it
- * will go on. Of a fiber, which has a stack of its own, and of what it was in the middle of,
- * nothing is claimed.
+ * will go on: what would go on needs the frames that it was interrupted in. Of a fiber, which has a
+ * stack of its own, and of what it was in the middle of, nothing is claimed.
+ *
+ * It is never claimed where it may not be so, and so at times not where it is: not while the thread
+ * allocates only further out than where it counted, since a coroutine may lie there that goes on;
+ * and not while a frame of 512 bytes or more, an array say, covers that place. Until it allocates
+ * deeper, or from elsewhere, what the thread allocates is known by its immediate return address.
  *
  * A rule that is missing on the way is asked for, so that it is found out a little later; where
  * nobody answers yet, once somebody does. Where there is no rule, for want of unwind information or

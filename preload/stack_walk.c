@@ -368,9 +368,10 @@ static void ask_aside(const struct ht_thread *thread, uint32_t frame, const stru
 /* Frames that the way to the outermost one may have. */
 #define MAX_WAY_OUT 1024u
 
-/* The least that a stack has on which something runs and is interrupted, and goes on later: a frame
- * that is smaller has none among its variables. */
-#define LEAST_STACK ((uintptr_t)8 << 10)
+/* The least that a stack has on which something allocates, is interrupted and goes on later: a walk
+ * alone, and each stack begins with one, takes more. A frame that is smaller has none among its
+ * variables. */
+#define LEAST_STACK ((uintptr_t)512)
 
 /* Writes nothing of the thread's: it may run in a handler while the thread beneath is counting
  * after all. */
@@ -388,7 +389,8 @@ bool ht_counting_is_over(const struct ht_thread *thread, ht_entry entry)
     const struct ht_stepper stepper = {read_own_stack, ht_ignore_word, ht_ignore_fp, ht_ignore_word,
                                        &stack};
     stack.low = walk.sp;
-    bool gone = counted_at < walk.sp; /* nothing that is there goes on */
+    /* What was there has been overwritten: by our own frames, or by small ones of the program. */
+    bool gone = counted_at >= (uintptr_t)__builtin_frame_address(0) && counted_at < walk.sp;
     enum ht_step step = HT_STEP_GOES_ON;
     for (unsigned count = 0; step == HT_STEP_GOES_ON && count < MAX_WAY_OUT; count++) {
         uint32_t frame = ht_frame_intern(walk.pc);

@@ -78,17 +78,17 @@ START_TEST(the_way_tells)
         enum unwind_kind end;
         bool over;
     } ways[] = {
-        {"from a frame further out", ENTRY - 1, {50, TO_THE_END - 50}, UNWIND_END, true},
-        {"from the lowest address", 0, {50, TO_THE_END - 50}, UNWIND_END, true},
+        {"from a frame further out", ENTRY - 1, {50, TO_THE_END - 50}, UNWIND_END, false},
+        {"from the lowest address", 0, {50, TO_THE_END - 50}, UNWIND_END, false},
         {"in new small frames", ENTRY + 60, {50, 20, TO_THE_END - 70}, UNWIND_END, true},
         {"in the innermost of them", ENTRY, {50, 20, TO_THE_END - 70}, UNWIND_END, true},
         {"a frame that may hold a fiber", ENTRY + 80, {50, 20, TO_THE_END - 70}, UNWIND_END, false},
-        {"one just as large", ENTRY + 60, {50, 1024, TO_THE_END - 1074}, UNWIND_END, false},
-        {"one just smaller", ENTRY + 60, {50, 1023, TO_THE_END - 1073}, UNWIND_END, true},
+        {"one just as large", ENTRY + 60, {50, 64, TO_THE_END - 114}, UNWIND_END, false},
+        {"one just smaller", ENTRY + 60, {50, 63, TO_THE_END - 113}, UNWIND_END, true},
         {"above the outermost frame", WORDS - 4, {50, TO_THE_END - 50}, UNWIND_END, false},
-        {"a fiber's way, within the stack", 0, {50, TO_THE_END - 4000}, UNWIND_END, false},
-        {"by way of a handler", 0, {50, TO_THE_END - 50}, UNWIND_SIGNAL, false},
-        {"by way of unknown code", 0, {50, TO_THE_END - 50}, UNWIND_NONE, false},
+        {"a fiber's way, within the stack", ENTRY, {50, TO_THE_END - 4000}, UNWIND_END, false},
+        {"by way of a handler", ENTRY, {50, TO_THE_END - 50}, UNWIND_SIGNAL, false},
+        {"by way of unknown code", ENTRY, {50, TO_THE_END - 50}, UNWIND_NONE, false},
     };
     for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct ht_thread *thread = thread_counting_at(ways[i].counted_at);
@@ -118,7 +118,7 @@ static uint32_t none_to_take(void)
 START_TEST(a_missing_rule_is_asked_for)
 {
     static const unsigned frames[DEEPEST] = {50, 20, TO_THE_END - 70};
-    struct ht_thread *thread = thread_counting_at(0), before;
+    struct ht_thread *thread = thread_counting_at(ENTRY), before;
     ht_entry entry = lay_way(frames, UNWIND_END);
     uint32_t frame = ht_frame_intern(code_of(1));
     uint64_t *rule = ht_frame_rule(frame), known = *rule;

@@ -13,9 +13,11 @@
  *   odd_jumps fibers     the handler changes to a fiber, which allocates and goes back
  *   odd_jumps preempted  what is interrupted is a fiber on a stack among the frames of the thread's
  *                        own; the handler changes back to that, which allocates and goes back
- *   odd_jumps afresh     leaves once by siglongjmp, and goes on in functions alone that were never
- *                        seen before
- *   odd_jumps early      the same before anything is known of any function: right at the start
+ *   odd_jumps tight      the same with a fiber's stack that is as small as can be, and the handler
+ * on one of its own odd_jumps below      the same with a fiber's stack that lies on the thread's
+ * own, further in than all its frames odd_jumps afresh     leaves once by siglongjmp, and goes on
+ * in functions alone that were never seen before odd_jumps early      the same before anything is
+ * known of any function: right at the start
  *
  * The last two go on for a while; with a second argument, on a thread of their own.
  *
@@ -273,26 +275,59 @@ static void *leave_early(void *argument)
     return argument;
 }
 
+static void begin_fiber(void (*function)(void), char *area, size_t bytes)
+{
+    getcontext(&fiber);
+    fiber.uc_stack.ss_sp = area;
+    fiber.uc_stack.ss_size = bytes;
+    makecontext(&fiber, function, 0);
+}
+
+static void use_handlers_stack(char *area, size_t bytes)
+{
+    stack_t stack = {.ss_sp = area, .ss_size = bytes};
+    if (!area)
+        stack.ss_flags = SS_DISABLE;
+    sigaltstack(&stack, NULL);
+}
+
 /* A handler's stack, or a fiber's, that lies among the frames of this thread's own. */
 static OPAQUE void with_stack_of_its_own(void)
 {
     static char elsewhere[64 << 10];
     char within[64 << 10];
-    char *area = deed == CHANGE_FIBER ? elsewhere : within;
-    memset(area, 0, 64 << 10);
-    if (deed == CHANGE_FIBER || deed == LEAVE_FIBER) {
-        getcontext(&fiber);
-        fiber.uc_stack.ss_sp = area;
-        fiber.uc_stack.ss_size = 64 << 10;
-        makecontext(&fiber, deed == CHANGE_FIBER ? fiber_main : disturbed_fiber, 0);
-    } else {
-        stack_t stack = {.ss_sp = area, .ss_size = 64 << 10};
-        sigaltstack(&stack, NULL);
-    }
+    memset(within, 0, sizeof within);
+    if (deed == CHANGE_FIBER)
+        begin_fiber(fiber_main, elsewhere, sizeof elsewhere);
+    else if (deed == LEAVE_FIBER)
+        begin_fiber(disturbed_fiber, within, sizeof within);
+    else
+        use_handlers_stack(within, sizeof within);
     disturb_all(6000, 13, false);
-    stack_t none = {.ss_flags = SS_DISABLE};
-    sigaltstack(&none, NULL);
-    __asm__ volatile("" ::"r"(area) : "memory");
+    use_handlers_stack(NULL, 0);
+    __asm__ volatile("" ::"r"(within) : "memory");
+}
+
+#define SMALLEST 1280 /* bytes, in which an allocation can be interrupted */
+
+static OPAQUE void with_smallest_fiber(void)
+{
+    static char handlers[64 << 10];
+    char within[SMALLEST];
+    memset(within, 0, sizeof within);
+    begin_fiber(disturbed_fiber, within, sizeof within);
+    use_handlers_stack(handlers, sizeof handlers);
+    disturb_all(6000, 13, false);
+    use_handlers_stack(NULL, 0);
+    __asm__ volatile("" ::"r"(within) : "memory");
+}
+
+/* None of our frames reaches as far down. */
+static OPAQUE void with_fiber_below(void)
+{
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)63) - (128 << 10);
+    begin_fiber(disturbed_fiber, (char *)end - (64 << 10), 64 << 10);
+    disturb_all(6000, 13, false);
 }
 
 static int find_library(void)
@@ -327,6 +362,8 @@ static const struct {
              {"returns", ALLOCATE, SA_ONSTACK, NULL},
              {"fibers", CHANGE_FIBER, 0, NULL},
              {"preempted", LEAVE_FIBER, 0, NULL},
+             {"tight", LEAVE_FIBER, SA_ONSTACK, NULL},
+             {"below", LEAVE_FIBER, 0, NULL},
              {"afresh", JUMP, 0, leave_afresh},
              {"early", JUMP, 0, leave_early}};
 
@@ -354,6 +391,10 @@ int main(int argc, char **argv)
         leaves_once(NULL);
     else if (deed == END_THREAD)
         cancelled();
+    else if (strcmp(cases[which].name, "tight") == 0)
+        with_smallest_fiber();
+    else if (strcmp(cases[which].name, "below") == 0)
+        with_fiber_below();
     else if (deed == CHANGE_FIBER || deed == LEAVE_FIBER || cases[which].flags)
         with_stack_of_its_own();
     else if (strcmp(cases[which].name, "known") == 0)

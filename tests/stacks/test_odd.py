@@ -122,6 +122,12 @@ class OddStacksTest(harness.TallyTest):
     def test_fiber_is_preempted(self):
         self.check_jumps("preempted", 0.5)
 
+    def test_fiber_on_a_small_stack_is_preempted(self):
+        self.check_jumps("tight", 0.5)
+
+    def test_fiber_below_is_preempted(self):
+        self.check_jumps("below", 0.5)
+
     def test_goes_on_where_nothing_is_known(self):
         self.check_jumps("afresh", 0.6)
 
