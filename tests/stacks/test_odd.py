@@ -136,10 +136,10 @@ class OddStacksTest(harness.TallyTest):
 
     # In a process that another one started, nobody answers before it has lived for a tick.
     def test_leaves_before_the_first_tick(self):
-        self.check_jumps("early", 0.4, options={"INTERVAL": "100ms", "ROOT": "1"})
+        self.check_jumps("early", 0.4, options={"INTERVAL": "300ms", "ROOT": "1"})
 
     def test_leaves_before_the_first_tick_in_a_thread(self):
-        self.check_jumps("early thread", 0.4, options={"INTERVAL": "100ms", "ROOT": "1"})
+        self.check_jumps("early thread", 0.4, options={"INTERVAL": "300ms", "ROOT": "1"})
 
     def check_places(self, case, least_full, **keywords):
         return self.check(case, least_full, "odd_places", **keywords)
