@@ -125,6 +125,10 @@ static bool by_recorded_path(struct ht_symbolizer *s, struct loaded *m)
 {
     static const char deleted[] = " (deleted)";
     size_t length = strlen(m->module->path), tail = sizeof deleted - 1;
+    if (m->module->path[0] != '/') {
+        m->problem = "its directory is not known";
+        return false;
+    }
     if (length > tail && strcmp(m->module->path + length - tail, deleted) == 0)
         length -= tail;
     char *path = ht_format("%.*s", (int)length, m->module->path);
@@ -203,6 +207,12 @@ static void examine(struct loaded *m)
                                                      : "stripped, nearest exported symbols only";
 }
 
+/* The kernel's own module has none. */
+static bool has_file(const struct ht_module *module)
+{
+    return module->path[0] && module->path[0] != '[';
+}
+
 static struct loaded *load(struct ht_symbolizer *s, const struct ht_module *module)
 {
     struct loaded *m;
@@ -212,8 +222,8 @@ static struct loaded *load(struct ht_symbolizer *s, const struct ht_module *modu
     m = ht_allocate_zeroed(1, sizeof *m);
     m->module = module;
     HASH_ADD_PTR(s->modules, module, m);
-    if (module->path[0] != '/')
-        m->problem = "it has no file"; /* [vdso] */
+    if (!has_file(module))
+        m->problem = "it has no file";
     else if (by_recorded_path(s, m) || by_debug_file(s, m) || by_build_id(s, m))
         examine(m);
     return m;
@@ -500,7 +510,7 @@ const struct ht_module *ht_symbolizer_problem(const struct ht_symbolizer *s, siz
                                               const char **why)
 {
     for (const struct loaded *m = s->modules; m; m = m->hh.next)
-        if (m->problem && m->module->path[0] == '/' && i-- == 0) {
+        if (m->problem && has_file(m->module) && i-- == 0) {
             *why = m->problem;
             return m->module;
         }

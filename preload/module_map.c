@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "frame_table.h"
@@ -15,6 +16,7 @@
 #include "heaptally/tagging.h"
 #include "heaptally/units.h"
 #include "internal_heap.h"
+#include "mapped_file.h"
 #include "stack_cache.h"
 #include "tag.h"
 
@@ -102,7 +104,8 @@ struct seen {
     uint32_t unwind_digest;
     uint8_t build_id[64];
     uint32_t build_id_length;
-    char path[1024];
+    char path[1024]; /* "" where the map has it already */
+    char base[256];  /* its last part, as the loader was given it */
     char soname[128];
     bool stays;
 };
@@ -152,36 +155,99 @@ static void read_soname(struct seen *seen, const ElfW(Dyn) * dynamic)
         strncpy(seen->soname, strings + offset, sizeof seen->soname - 1);
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Whether it fits; else `to` is what it was. */
+static bool copy_text(char *to, size_t room, const char *text)
+{
+    size_t length = strlen(text);
+    if (length >= room)
+        return false;
+    memcpy(to, text, length + 1);
+    return true;
+}
+
+static void set_base(struct seen *seen, const char *path)
+{
+    memcpy(seen->base, base_name(path), strnlen(base_name(path), sizeof seen->base - 1));
+}
+
+static bool same(const struct ht_module *module, const struct seen *seen)
+{
+    const struct module_file *file = &module->unwind.file;
+    return module->unwind.load_bias == seen->load_bias && module->unwind.start == seen->start &&
+           file->build_id_length == seen->build_id_length &&
+           memcmp(file->build_id, seen->build_id, seen->build_id_length) == 0 &&
+           file->unwind_digest == seen->unwind_digest && strcmp(module->base, seen->base) == 0;
+}
+
+/* A library that comes again to where it was is the one it was: a program that loads and unloads
+ * for ever fills the map once. NULL where there was none. Needs no lock: what is compared of an
+ * entry never changes. */
+static struct ht_module *find(const struct seen *seen)
+{
+    for (uint32_t i = 0; i < module_count; i++)
+        if (same(modules[i], seen))
+            return modules[i];
+    return NULL;
+}
+
 /* Once the main thread has ended, /proc/self is of something that has no program any more. (It
  * comes first, since tools that run a program in themselves answer for it.) */
-static ssize_t read_own_name(char *path, size_t room)
+static bool read_own_name(char *path, size_t room)
 {
     ssize_t n = readlink("/proc/self/exe", path, room);
-    return n > 0 ? n : readlink("/proc/thread-self/exe", path, room);
+    if (n <= 0)
+        n = readlink("/proc/thread-self/exe", path, room);
+    if (n <= 0 || (size_t)n >= room)
+        return false;
+    path[n] = '\0';
+    return true;
+}
+
+/* The kernel's own call: libc's may allocate. */
+static bool read_in_working_directory(char *path, size_t room, const char *name)
+{
+    long n = syscall(SYS_getcwd, path, room); /* with its NUL */
+    if (n <= 1 || path[0] != '/')
+        return false;
+    path[n - 1] = '/';
+    return copy_text(path + n, room - (size_t)n, name);
+}
+
+/* Where a name is relative, or does not fit, the kernel may know the file by a better one. What is
+ * left otherwise leads nowhere, but is a name. */
+static void read_path(struct seen *seen, const char *name)
+{
+    size_t room = sizeof seen->path;
+    set_base(seen, name);
+    if (name[0] == '/' && copy_text(seen->path, room, name))
+        return;
+    if (find(seen) || ht_mapped_file(seen->start, seen->path, room))
+        return;
+    if (name[0] == '/' || !name[0] || !read_in_working_directory(seen->path, room, name))
+        copy_text(seen->path, room, seen->base);
 }
 
 /* What the kernel was to run is the loader where a user starts that, with a program to load; the
- * loader then has the program's name put where the kernel had left its own. */
-static const char *given_to_loader(void)
+ * loader then has the program's name put where the kernel had left its own. That is a text of the
+ * program's, which it may write over, and the file may be renamed or removed: the name that was
+ * found at first is the name for good. */
+static void read_program_path(struct seen *seen)
 {
-    return getauxval(AT_BASE) ? NULL : (const char *)getauxval(AT_EXECFN);
-}
-
-static void read_path(struct seen *seen, const struct dl_phdr_info *info, bool first)
-{
-    size_t room = sizeof seen->path - 1;
-    const char *name = first ? given_to_loader() : info->dlpi_name;
-    if (!name) {
-        ssize_t n = read_own_name(seen->path, room);
-        if (n > 0)
-            seen->path[n] = '\0';
-    } else if (name[0] == '/') {
-        strncpy(seen->path, name, room);
-    } else if (strncmp(name, "linux-vdso", 10) == 0 || !name[0]) {
-        strcpy(seen->path, "[vdso]");
-    } else if (getcwd(seen->path, room - strlen(name) - 1)) {
-        strcat(strcat(seen->path, "/"), name);
-    }
+    size_t room = sizeof seen->path;
+    const char *given = (const char *)getauxval(AT_EXECFN);
+    if (module_count > 0)
+        set_base(seen, modules[0]->base);
+    else if (getauxval(AT_BASE) ? read_own_name(seen->path, room)
+                                : ht_mapped_file(seen->start, seen->path, room))
+        set_base(seen, seen->path);
+    else
+        read_path(seen, given ? given : "");
 }
 
 static void read_object(struct seen *seen, const struct dl_phdr_info *info, bool first)
@@ -209,7 +275,12 @@ static void read_object(struct seen *seen, const struct dl_phdr_info *info, bool
     if (!seen->build_id_length && seen->eh_frame_hdr_size)
         seen->unwind_digest =
             module_bytes_digest(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr);
-    read_path(seen, info, first);
+    if (first)
+        read_program_path(seen);
+    else if (strncmp(info->dlpi_name, "linux-vdso", 10) == 0 || !info->dlpi_name[0])
+        strcpy(seen->path, strcpy(seen->base, "[vdso]"));
+    else
+        read_path(seen, info->dlpi_name);
 }
 
 static int list_object(struct dl_phdr_info *info, size_t size, void *context)
@@ -242,12 +313,13 @@ static int list_object(struct dl_phdr_info *info, size_t size, void *context)
 }
 
 /* The loader itself came with the program, and so did all that is listed before it: what is loaded
- * later is listed later. (Some that came with the program may follow it too, and nobody knows.) */
+ * later is listed later. (Some that came with the program may follow it too, and nobody knows.)
+ * Where it lies the loader itself says: the kernel does not where it was told to run the loader. */
 static void find_what_stays(struct listing *listing)
 {
     unsigned initial = 0;
     for (unsigned j = 0; j < listing->count; j++)
-        if (listing->seen[j].load_bias == getauxval(AT_BASE))
+        if (listing->seen[j].load_bias == _r_debug.r_ldbase)
             initial = j;
     for (unsigned j = 0; j <= initial && j < listing->count; j++)
         listing->seen[j].stays = true; /* the program at least */
@@ -268,24 +340,6 @@ static uint32_t classify(const struct ht_module *module)
     return kind;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Directories are not compared: where the loader has a relative name, it depends on the working
- * directory of the moment. */
-static bool same(const struct ht_module *module, const struct seen *seen)
-{
-    const struct module_file *file = &module->unwind.file;
-    return module->unwind.load_bias == seen->load_bias && module->unwind.start == seen->start &&
-           file->build_id_length == seen->build_id_length &&
-           memcmp(file->build_id, seen->build_id, seen->build_id_length) == 0 &&
-           file->unwind_digest == seen->unwind_digest &&
-           (!file->path || strcmp(base_name(file->path), base_name(seen->path)) == 0);
-}
-
 static uint32_t tag_for(const struct ht_module *module)
 {
     const char *name = module->soname[0] ? module->soname : module->base;
@@ -297,8 +351,9 @@ static void add(const struct seen *seen)
     if (module_count == MAX_MODULES)
         return;
     size_t path = strlen(seen->path) + 1, soname = strlen(seen->soname) + 1;
+    size_t base = strlen(seen->base) + 1;
     struct ht_module *module =
-        ht_heap_alloc(sizeof *module + seen->build_id_length + path + soname, 16);
+        ht_heap_alloc(sizeof *module + seen->build_id_length + path + soname + base, 16);
     if (!module)
         return;
     uint8_t *build_id = (uint8_t *)(module + 1);
@@ -306,12 +361,13 @@ static void add(const struct seen *seen)
     memcpy(build_id, seen->build_id, seen->build_id_length);
     memcpy(text, seen->path, path);
     memcpy(text + path, seen->soname, soname);
+    memcpy(text + path + soname, seen->base, base);
     bool vdso = strcmp(seen->path, "[vdso]") == 0;
     *module = (struct ht_module){
         .id = module_count,
         .generation = close_count,
         .soname = text + path,
-        .base = base_name(text),
+        .base = text + path + soname,
         .stays = seen->stays,
         .unwind = {.file = {.path = vdso ? NULL : text,
                             .build_id = seen->build_id_length ? build_id : NULL,
@@ -346,16 +402,6 @@ static bool close_missing(const struct listing *listing)
         any = true;
     }
     return any;
-}
-
-/* A library that comes again to where it was is the one it was: a program that loads and unloads
- * for ever fills the map once. NULL where there was none. */
-static struct ht_module *find(const struct seen *seen)
-{
-    for (uint32_t i = 0; i < module_count; i++)
-        if (same(modules[i], seen))
-            return modules[i];
-    return NULL;
 }
 
 /* A module has come to where machine code may have been that the program had made itself. */

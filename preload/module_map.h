@@ -41,7 +41,7 @@ struct ht_module {
     struct unwind_module
         unwind;         /* file, load bias, extent; pointers into this entry's own memory */
     const char *soname; /* "" where there is none */
-    const char *base;   /* file name without directories */
+    const char *base;   /* file name without directories, as the loader was given it */
     bool stays;         /* the loader had it before the program began: never unloaded */
     uint32_t default_tag;
     bool written; /* monitor: is in the snapshot file */
