@@ -360,6 +360,12 @@ class Symbolize(driver.Case):
         os.unlink(path)
         self.expect_whole(whole, path, "--debug-path", directory, identity=identity)
 
+    def test_debug_file_of_a_program_without_directory(self):
+        """Nobody knows where the program was; its debug file is found by what build it is."""
+        whole, path = self.stripped()
+        self.expect_whole(whole, os.path.basename(path), "--debug-path",
+                          self.debug_directory(whole))
+
     def test_deleted_program(self):
         """A file that was removed and put back: the kernel called it "PATH (deleted)"."""
         path = self.compile("gcc", "c", ["-g", "-O2"])
@@ -414,6 +420,9 @@ class Symbolize(driver.Case):
         self.assertIn(f"{os.path.basename(module)}+0x1234", text)
         self.assertIn(f"{os.path.basename(module)}: {entry['problem']}", text)
         return entry["problem"]
+
+    def test_unknown_directory(self):
+        self.assertEqual(self.problem("libplan.so", b"\1" * 20), "its directory is not known")
 
     def test_missing_file(self):
         self.assertEqual(self.problem("/nonexistent/libplan.so", b"\1" * 20), "file not found")
