@@ -114,6 +114,8 @@ EXPORT int setns(int fd, int type)
     return result;
 }
 
+#define PAGE ((uintptr_t)4096)
+
 /*
  * Handlers of signals call it too, so it must not look up the next one in the chain. munmap is not
  * asked about: an area between a thread's frames may be unreadable while its frame lives, but who
@@ -121,8 +123,10 @@ EXPORT int setns(int fd, int type)
  */
 EXPORT int mprotect(void *start, size_t bytes, int how)
 {
-    if (bytes > 0 && !(how & (PROT_READ | PROT_WRITE)))
-        ht_threads_lose((uintptr_t)start, (uintptr_t)start + bytes);
+    uintptr_t low = (uintptr_t)start, high = (low + bytes + PAGE - 1) / PAGE * PAGE;
+    bool refused = low % PAGE || bytes > UINTPTR_MAX - PAGE || high <= low; /* by the kernel */
+    if (!refused && !(how & (PROT_READ | PROT_WRITE)))
+        ht_threads_lose(low, high);
     long result = syscall(SYS_mprotect, start, bytes, how);
     /* No tail call: libc reads a sixth argument from the frame of the caller, which is then ours.
      * The program's may end right below the page that it makes readable. */

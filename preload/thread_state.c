@@ -239,20 +239,33 @@ static struct ht_thread *make(void)
     return thread;
 }
 
-/* Says of a stack, unless its bounds are known, that they never will be. */
-static void set_never_known(struct ht_thread *thread)
+/* Of the memory below the end of a thread's stack, that up to `end` may be unreadable. */
+static void note_lost(struct ht_thread *thread, uintptr_t end)
 {
-    uintptr_t unknown = 0;
-    __atomic_compare_exchange_n(&thread->stack_low, &unknown, HT_NEVER_KNOWN, false,
-                                __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    uintptr_t before = __atomic_load_n(&thread->lost_to, __ATOMIC_RELAXED);
+    while (before < end && !__atomic_compare_exchange_n(&thread->lost_to, &before, end, false,
+                                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        ;
 }
 
-/* Unless it was said before that they are never to be known. */
+/* Where a stack that begins at `low` can be read from: what is lost further in is none of it. */
+static uintptr_t readable_from(const struct ht_thread *thread, uintptr_t low)
+{
+    uintptr_t lost_to = __atomic_load_n(&thread->lost_to, __ATOMIC_SEQ_CST);
+    return lost_to > low ? lost_to : low;
+}
+
+/* Unless they were taken in before. Whoever notes a loss looks at the lower one afterwards, and
+ * here it is the other way round: so one of the two sees the other. */
 static void take_bounds(struct ht_thread *thread, uintptr_t low, uintptr_t high)
 {
-    uintptr_t unknown = 0;
-    __atomic_compare_exchange_n(&thread->stack_low, &unknown, low, false, __ATOMIC_SEQ_CST,
-                                __ATOMIC_RELAXED);
+    uintptr_t taken = 0, now = readable_from(thread, low);
+    while (__atomic_compare_exchange_n(&thread->stack_low, &taken, now, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED) &&
+           readable_from(thread, low) > now) {
+        taken = now;
+        now = readable_from(thread, low);
+    }
     __atomic_store_n(&thread->stack_high, high, __ATOMIC_SEQ_CST);
 }
 
@@ -277,6 +290,8 @@ bool ht_thread_see_bounds(const struct ht_thread *thread, uintptr_t *low, uintpt
     if (!*high && *low != HT_NEVER_KNOWN) {
         *low = ht_stack_bounds_low();
         *high = thread->thread_pointer;
+        if (*low)
+            *low = readable_from(thread, *low);
     }
     return *low && *low != HT_NEVER_KNOWN;
 }
@@ -335,41 +350,28 @@ static void lose_own(uintptr_t start, uintptr_t end)
 {
     struct ht_thread *thread = ht_self;
     bool is_guard = (uintptr_t)__builtin_frame_address(0) >= end;
-    bool among_frames = !is_guard && start < (uintptr_t)pthread_self(); /* if it is on its own */
     if (!ht_thread_has_scope(thread)) /* one that gets a state looks then, see take_stack */
         return;
-    if (among_frames)
-        set_never_known(thread);
     uintptr_t low = thread->stack_low;
     if (low && end > low && start < end_of_stack(thread))
         lose(thread, low, is_guard ? end : HT_NEVER_KNOWN);
 }
 
-/* No stack is believed to be larger whose bounds are not known. */
-#define UNKNOWN_STACK_LIMIT ((uintptr_t)64 << 20)
-
-/* What is lost may be of a stack whose bounds are not known yet: its end is, the nearest there is
- * above. Whoever is on that one looks at it with care so far, and will go on so. */
+/* What is lost may be of a stack whose bounds are not known yet: its end is. To those that lie
+ * above it, it makes no difference. */
 static void lose_unknown(uintptr_t start, uintptr_t end)
 {
-    struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE), *nearest = NULL;
-    uintptr_t nearest_end = end + UNKNOWN_STACK_LIMIT;
-    for (; thread; thread = thread->next) {
-        uintptr_t its_end = __atomic_load_n(&thread->thread_pointer, __ATOMIC_RELAXED);
-        if (is_taken(thread) && its_end > start && its_end < nearest_end) {
-            nearest = thread;
-            nearest_end = its_end;
-        }
-    }
-    if (nearest && nearest != ht_self)
-        set_never_known(nearest);
+    struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
+    for (; thread; thread = thread->next)
+        if (is_taken(thread) && start < __atomic_load_n(&thread->thread_pointer, __ATOMIC_RELAXED))
+            note_lost(thread, end);
 }
 
 void ht_threads_lose(uintptr_t start, uintptr_t end)
 {
     int saved = errno;
+    lose_unknown(start, end); /* first: from then on it is one that is known, or gets known so */
     lose_own(start, end);
-    lose_unknown(start, end); /* first: from then on it is one that is known, or never will be */
     struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
     for (; thread; thread = thread->next) {
         uintptr_t low = __atomic_load_n(&thread->stack_low, __ATOMIC_SEQ_CST);
@@ -382,22 +384,25 @@ void ht_threads_lose(uintptr_t start, uintptr_t end)
 
 #define PAGE ((uintptr_t)4096)
 
-#define UNKNOWN_FRAMES_LIMIT ((uintptr_t)256 << 10) /* more than that is not looked through */
+/* Where bounds are not known: no stack is believed to be larger, and no more of one is looked
+ * through. */
+#define UNKNOWN_STACK_LIMIT  ((uintptr_t)64 << 20)
+#define UNKNOWN_FRAMES_LIMIT ((uintptr_t)256 << 10)
 
-/* Whether all that the frames of the calling thread take up can be read, if they lie on the stack
- * of libc's that ends at `end`. Before the thread had a state, nobody noted what was made
- * unreadable of them, be it by another thread. */
-static bool frames_are_readable(uintptr_t end)
+/* From where on all that the frames of the calling thread take up can be read, or is not looked at,
+ * if they lie on the stack of libc's that ends at `end`; else 0. Before the thread had a state,
+ * nobody noted what was made unreadable of them, be it by another thread. */
+static uintptr_t frames_lost_to(uintptr_t end)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = ht_stack_bounds_low();
     if (here >= end || here < (low ? low : end - UNKNOWN_STACK_LIMIT))
-        return true; /* it is on another stack, of which nothing is claimed */
-    if (!low && end - here > UNKNOWN_FRAMES_LIMIT)
-        return false;
-    for (uintptr_t page = here / PAGE * PAGE + PAGE; page < end; page += PAGE)
+        return 0; /* it is on another stack, of which nothing is claimed */
+    bool all = low || end - here <= UNKNOWN_FRAMES_LIMIT;
+    uintptr_t last = (all ? here : end - UNKNOWN_FRAMES_LIMIT) / PAGE * PAGE; /* not looked at */
+    for (uintptr_t page = (end - 1) / PAGE * PAGE; page > last; page -= PAGE)
         if (!ht_is_readable(page))
-            return false;
-    return true;
+            return page + PAGE;
+    return all ? 0 : last + PAGE;
 }
 
 /* Records rest on the bounds of the stack they are of: a thread on another one begins anew. The
@@ -409,11 +414,11 @@ static void take_stack(struct ht_thread *thread)
     bool same = thread->thread_pointer == pointer;
     __atomic_store_n(&thread->stack_high, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&thread->stack_low, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->lost_to, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&thread->thread_pointer, pointer, __ATOMIC_SEQ_CST);
     thread->memo_laps = 0;
     thread->walk_log.kept = 0;
-    if (!frames_are_readable(pointer))
-        set_never_known(thread);
+    note_lost(thread, frames_lost_to(pointer));
     ht_thread_find_bounds(thread);
     if (!same || thread->stack_low != low)
         ht_thread_forget_stacks(thread);

@@ -101,6 +101,8 @@ struct ht_thread {
                             HT_NEVER_KNOWN of the one (ht_threads_lose): for good, so that the owner
                             writes it by compare-and-swap */
     uintptr_t stack_high;        /* memory from a stack pointer of the thread's to here is mapped */
+    uintptr_t lost_to;           /* while the bounds are not known, whatever any thread makes
+                                    unreadable below the end of the stack ends no higher */
     uintptr_t thread_pointer;    /* of the owner: on glibc it lies at the top of a thread's stack */
     struct ht_thread **named_at; /* ht_self of the owner */
     struct ht_thread *next;      /* in the list of all states; never changes */

@@ -361,9 +361,88 @@ START_TEST(bounds_are_those_of_libc)
 }
 END_TEST
 
+#define PAGE ((uintptr_t)4096)
+
+struct loss {
+    uintptr_t start, end;
+};
+
+static void *make_unreadable(void *argument)
+{
+    const struct loss *loss = argument;
+    ht_threads_lose(loss->start, loss->end);
+    return NULL;
+}
+
+/* From where on the calling thread's stack is known, if pages were made unreadable while it was
+ * not. */
+static uintptr_t known_from(uintptr_t start, uintptr_t end, bool by_other)
+{
+    struct ht_thread *thread = ht_self;
+    struct loss loss = {start, end};
+    uintptr_t low, high;
+    pthread_t other;
+    thread->stack_low = thread->stack_high = thread->lost_to = 0;
+    if (by_other) {
+        ck_assert_int_eq(pthread_create(&other, NULL, make_unreadable, &loss), 0);
+        pthread_join(other, NULL);
+    } else {
+        ht_threads_lose(start, end);
+    }
+    ck_assert(ht_thread_see_bounds(thread, &low, &high));
+    ht_thread_find_bounds(thread);
+    ck_assert_uint_eq(thread->stack_low, low);
+    ck_assert_uint_eq(thread->stack_high, high);
+    ck_assert_uint_eq(high, (uintptr_t)pthread_self());
+    return low;
+}
+
+#define DEEP ((size_t)300 << 10) /* further in than is looked for what cannot be read */
+
+static __attribute__((noinline)) void begin_deep(void)
+{
+    char below[DEEP];
+    __asm__ volatile("" ::"r"(below) : "memory");
+    ck_assert(ht_thread_begin());
+    __asm__ volatile("" ::"r"(below) : "memory");
+}
+
+static void *lose_before_it_is_known(void *argument)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), low, high;
+    begin_deep();
+    ck_assert(!ht_thread_see_bounds(ht_self, &low, &high));
+    ht_stack_bounds_begin(HT_CALLERS_SP());
+    ht_thread_find_bounds(ht_self);
+    ck_assert(ht_is_own_stack(ht_self, here));
+    ck_assert(!ht_is_own_stack(ht_self, here - DEEP));
+    low = ht_stack_bounds_low();
+    for (unsigned by_other = 0; by_other < 2; by_other++) {
+        ck_assert_uint_eq(known_from(low - PAGE, low, by_other), low); /* another stack's, say */
+        ck_assert_uint_eq(known_from(low - 200 * PAGE, low - 100 * PAGE, by_other), low);
+        ck_assert_uint_eq(known_from(low - PAGE, low + PAGE, by_other), low + PAGE);
+        ck_assert_uint_eq(known_from(low + 4 * PAGE, low + 5 * PAGE, by_other), low + 5 * PAGE);
+        uintptr_t above = (high + PAGE) / PAGE * PAGE;
+        ck_assert_uint_eq(known_from(above, above + PAGE, by_other), low);
+        ck_assert_uint_gt(known_from(here / PAGE * PAGE, here / PAGE * PAGE + PAGE, by_other),
+                          here);
+    }
+    return argument;
+}
+
+START_TEST(pages_lost_before_a_stack_is_known)
+{
+    pthread_t thread;
+    support_begin();
+    ck_assert_int_eq(pthread_create(&thread, NULL, lose_before_it_is_known, NULL), 0);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
              many_stacks_have_one_key, room_grows_where_it_is_needed,
              small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
              generations_void_what_was_remembered, unknown_frames_are_captured,
              return_addresses_do_until_there_are_answers,
-             a_lost_stack_is_forgotten_before_it_is_waited_for_and_after, bounds_are_those_of_libc)
+             a_lost_stack_is_forgotten_before_it_is_waited_for_and_after, bounds_are_those_of_libc,
+             pages_lost_before_a_stack_is_known)

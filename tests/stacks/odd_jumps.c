@@ -19,7 +19,7 @@
  * in functions alone that were never seen before odd_jumps early      the same before anything is
  * known of any function: right at the start
  *
- * The last two go on for a while; with a second argument, on a thread of their own.
+ * The last three go on for a while; with a second argument, on a thread of their own.
  *
  * Beneath heaptally must lie an allocator that may be left at any moment: see
  * signal_safe_allocator.c. Prints how many blocks were allocated in the tree.
@@ -32,6 +32,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@
 #define PATHS         (1u << DEPTH)
 #define SIZE_OF(path) (1000 + (size_t)(path))
 #define TRAP_FLAG     0x100
+#define PAGE          4096
 
 static unsigned long blocks;
 
@@ -267,6 +269,21 @@ static void *leave_afresh(void *argument)
     return argument;
 }
 
+static void *leave_refused(void *argument)
+{
+    char area[4 * PAGE];
+    uintptr_t page = ((uintptr_t)area + PAGE) / PAGE * PAGE;
+    const struct {
+        uintptr_t start;
+        size_t bytes;
+    } refused[] = {{page + 1, PAGE}, {page, SIZE_MAX}, {page, SIZE_MAX - PAGE}};
+    free(malloc(1));
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (mprotect((void *)refused[i].start, refused[i].bytes, PROT_NONE) == 0)
+            return NULL;
+    return leave_afresh(argument);
+}
+
 static void *leave_early(void *argument)
 {
     free(malloc(1));
@@ -365,6 +382,7 @@ static const struct {
              {"tight", LEAVE_FIBER, SA_ONSTACK, NULL},
              {"below", LEAVE_FIBER, 0, NULL},
              {"afresh", JUMP, 0, leave_afresh},
+             {"refused", JUMP, 0, leave_refused},
              {"early", JUMP, 0, leave_early}};
 
 int main(int argc, char **argv)

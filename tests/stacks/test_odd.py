@@ -134,6 +134,9 @@ class OddStacksTest(harness.TallyTest):
     def test_goes_on_where_nothing_is_known_in_a_thread(self):
         self.check_jumps("afresh thread", 0.6)
 
+    def test_stack_is_known_where_the_kernel_refuses_to_lose_it(self):
+        self.check_jumps("refused thread", 0.6)
+
     # In a process that another one started, nobody answers before it has lived for a tick.
     def test_leaves_before_the_first_tick(self):
         self.check_jumps("early", 0.4, options={"INTERVAL": "300ms", "ROOT": "1"})
