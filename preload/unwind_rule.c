@@ -76,13 +76,15 @@ struct observation {
 };
 
 /*
- * The rows of the CFI in force at some places, as libunwind keeps them: opaque. Places come in any
- * order; the first is the one that was asked for, and has row 0. Equal rows are kept once.
+ * The rows of the CFI in force at some places, as libunwind keeps them: opaque. The first
+ * place is the one that was asked for, and has row 0; those after it are in order. Equal rows are
+ * kept once.
  */
 struct rows {
     uint64_t places[1 + MAX_PLACES]; /* return addresses, in */
     uint8_t of[1 + MAX_PLACES];      /* which row is in force there, or NO_ROW */
     unsigned place_count, places_left;
+    unsigned next; /* place, but the first, whose row has not come yet */
     unsigned count;
     size_t size; /* of each */
     alignas(16) uint8_t bytes[MAX_ROWS][MAX_ROW];
@@ -283,20 +285,28 @@ static unsigned row_number(struct rows *rows, const void *state)
     return rows->count++;
 }
 
+/* Whether the call that returns to a place is in [start, end). */
+static bool is_call_in(uint64_t place, uint64_t start, uint64_t end)
+{
+    return place - 1 >= start && place - 1 < end;
+}
+
+/* Rows come in the order of their addresses. */
 static int keep_row(void *token, void *state, size_t size, unw_word_t start, unw_word_t end)
 {
     struct rows *rows = token;
     if (size > MAX_ROW)
         return -UNW_ENOMEM;
     rows->size = size;
-    for (unsigned i = 0; i < rows->place_count; i++) {
-        uint64_t call = rows->places[i] - 1;
-        if (call < start || call >= end || rows->of[i] != NO_ROW)
-            continue;
-        if (i == 0)
-            memcpy(rows->bytes[0], state, size);
-        rows->of[i] = (uint8_t)(i == 0 ? 0 : row_number(rows, state));
+    if (rows->of[0] == NO_ROW && is_call_in(rows->places[0], start, end)) {
+        memcpy(rows->bytes[0], state, size);
+        rows->of[0] = 0;
         rows->places_left--;
+    }
+    for (; rows->next < rows->place_count && rows->places[rows->next] - 1 < end; rows->next++) {
+        if (is_call_in(rows->places[rows->next], start, end))
+            rows->of[rows->next] = (uint8_t)row_number(rows, state);
+        rows->places_left--; /* also one that no row is of */
     }
     return rows->places_left ? 0 : ALL_FOUND;
 }
@@ -308,6 +318,7 @@ static int find_rows(struct probe *probe, struct rows *rows)
     unw_cursor_t cursor;
     memset(rows->of, NO_ROW, sizeof rows->of);
     rows->places_left = rows->place_count;
+    rows->next = 1;
     rows->count = 1;
     probe_start(probe, 0, rows->places[0] - 1);
     int error = library.init_remote(&cursor, space, probe);
