@@ -605,6 +605,17 @@ static bool in_one_segment(const struct known_file *known, uint64_t vaddr, size_
     return false;
 }
 
+/* memcpy; most of what is read are single bytes, and words. */
+static inline void copy(uint8_t *to, const uint8_t *from, size_t length)
+{
+    if (length == 1)
+        *to = *from;
+    else if (length == 8)
+        memcpy(to, from, 8);
+    else
+        memcpy(to, from, length);
+}
+
 int module_bytes_read(uint64_t vaddr, void *out, size_t length)
 {
     if (!cache || cache->current == NO_FILE)
@@ -621,7 +632,7 @@ int module_bytes_read(uint64_t vaddr, void *out, size_t length)
         size_t part = sizeof page->bytes - within;
         if (part > length)
             part = length;
-        memcpy(to, page->bytes + within, part);
+        copy(to, page->bytes + within, part);
         to += part;
         vaddr += part;
         length -= part;
