@@ -3,11 +3,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,9 +36,10 @@
 #include "track.h"
 
 static enum { UNBOOTED, BOOTING, BOOTED } stage;
-static uint64_t probation_ends; /* CLOCK_MONOTONIC, ns */
-static bool for_good;           /* dormant, never to count again */
-static bool stopped;            /* by request; written by the holder of the gate after start */
+static uint64_t probation_ends;  /* CLOCK_MONOTONIC, ns */
+static uint64_t usually_blocked; /* signals, by the thread on which it began */
+static bool for_good;            /* dormant, never to count again */
+static bool stopped;             /* by request; written by the holder of the gate after start */
 
 static void sleep_for_good(void)
 {
@@ -123,20 +126,51 @@ static uint64_t coarse_now(void)
     return (uint64_t)time.tv_sec * HT_SECOND + (uint64_t)time.tv_nsec;
 }
 
+/* The signals that the calling thread blocks; a bit for each, as the kernel has them. */
+static uint64_t blocked_signals(void)
+{
+    uint64_t blocked = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof blocked);
+    return blocked;
+}
+
 static void begin_probation(void)
 {
+    usually_blocked = blocked_signals();
     probation_ends = coarse_now() + ht_settings.value[HT_OPT_INTERVAL];
     ht_slow_add(HT_SLOW_PROBATION);
 }
 
+#define HANDLER_LIMIT (1 * HT_SECOND)   /* a handler that takes longer is not waited for */
+#define HANDLER_LOOKS (HT_SECOND / 100) /* from one look to the next, meanwhile */
+
+/*
+ * Whether a handler of a signal may be running that has interrupted libc: it may hold the lock that
+ * a new thread needs, and the handler would wait for what it keeps from going on. A handler has its
+ * own signal blocked. So may a thread at all times: it makes the others wait for no longer.
+ */
+static bool may_be_in_handler(uint64_t now)
+{
+    static uint64_t next_look;
+    if (now >= probation_ends + HANDLER_LIMIT)
+        return false;
+    if (now < __atomic_load_n(&next_look, __ATOMIC_RELAXED))
+        return true;
+    bool may_be = blocked_signals() & ~usually_blocked;
+    if (may_be)
+        __atomic_store_n(&next_look, now + HANDLER_LOOKS, __ATOMIC_RELAXED);
+    return may_be;
+}
+
 void ht_probation(void)
 {
-    if (coarse_now() < probation_ends)
+    uint64_t now = coarse_now();
+    if (now < probation_ends)
         return;
     if (ht_in_copied_process()) /* between vfork and exec: the thread would be that process's */
         return;
     int saved = errno;
-    if (ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
+    if (!may_be_in_handler(now) && ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
         ht_monitor_start();
     errno = saved;
 }

@@ -14,12 +14,17 @@
  *   odd_jumps preempted  what is interrupted is a fiber on a stack among the frames of the thread's
  *                        own; the handler changes back to that, which allocates and goes back
  *   odd_jumps tight      the same with a fiber's stack that is as small as can be, and the handler
- * on one of its own odd_jumps below      the same with a fiber's stack that lies on the thread's
- * own, further in than all its frames odd_jumps afresh     leaves once by siglongjmp, and goes on
- * in functions alone that were never seen before odd_jumps early      the same before anything is
- * known of any function: right at the start
+ *                        on one of its own
+ *   odd_jumps below      the same with a fiber's stack that lies on the thread's own, further in
+ *                        than all its frames
+ *   odd_jumps afresh     leaves once by siglongjmp, and goes on in functions alone that were never
+ *                        seen before
+ *   odd_jumps early      the same before anything is known of any function: right at the start
+ *   odd_jumps held       in processes of their own, whose first tick comes while a handler runs
+ *                        that has interrupted libc, freeing with a lock of its threads held; it
+ *                        allocates
  *
- * The last three go on for a while; with a second argument, on a thread of their own.
+ * Where it leaves once, it goes on for a while; with a second argument, on a thread of its own.
  *
  * Beneath heaptally must lie an allocator that may be left at any moment: see
  * signal_safe_allocator.c. Prints how many blocks were allocated in the tree.
@@ -33,6 +38,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -42,6 +48,7 @@
 #define PATHS         (1u << DEPTH)
 #define SIZE_OF(path) (1000 + (size_t)(path))
 #define TRAP_FLAG     0x100
+#define PAST_TICK_US  250000 /* the interval is 100 ms */
 #define PAGE          4096
 
 static unsigned long blocks;
@@ -55,7 +62,7 @@ static void visit(unsigned path)
 /* ---- one instruction after the other ------------------------------------------------------------
  */
 
-static enum { JUMP, END_THREAD, ALLOCATE, CHANGE_FIBER, LEAVE_FIBER } deed;
+static enum { JUMP, END_THREAD, ALLOCATE, CHANGE_FIBER, LEAVE_FIBER, HOLD } deed;
 static uintptr_t library_low, library_high;
 static unsigned steps_left; /* until the deed is done */
 static unsigned long deeds;
@@ -85,6 +92,10 @@ static void trapped(int signal, siginfo_t *info, void *context)
         break;
     case LEAVE_FIBER:
         swapcontext(&interrupted, &home);
+        break;
+    case HOLD:
+        usleep(PAST_TICK_US);
+        free(malloc(1));
         break;
     }
 }
@@ -347,6 +358,57 @@ static OPAQUE void with_fiber_below(void)
     disturb_all(6000, 13, false);
 }
 
+/* More than libc keeps of the stacks of threads that ended: it frees what belongs to this one at
+ * once, and holds the lock meanwhile that every new thread needs. */
+#define STACK_NOT_KEPT ((size_t)48 << 20)
+
+#define HELD    24u     /* processes, one for every third instruction */
+#define HANG_US 5000000 /* they take 0.3 s */
+
+static bool hung;
+
+static void *no_more(void *argument)
+{
+    return argument;
+}
+
+/* Whether freeing took as many instructions. */
+static bool hold(unsigned steps)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    free(malloc(1));
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_NOT_KEPT);
+    if (pthread_create(&thread, &attributes, no_more, NULL) != 0)
+        return false;
+    usleep(20000); /* for it to end */
+    steps_left = steps;
+    trap(true);
+    pthread_join(thread, NULL);
+    trap(false);
+    return deeds > 0;
+}
+
+/* Processes that hang are ended, and are no deeds. */
+static void hold_all(void)
+{
+    pid_t children[HELD];
+    for (unsigned i = 0; i < HELD; i++) {
+        children[i] = fork();
+        if (children[i] == 0)
+            _exit(!hold(3 * i));
+    }
+    usleep(HANG_US);
+    for (unsigned i = 0; i < HELD; i++) {
+        int status;
+        bool hangs = waitpid(children[i], &status, WNOHANG) == 0;
+        if (hangs && kill(children[i], SIGKILL) == 0 && waitpid(children[i], &status, 0) > 0)
+            hung = true;
+        deeds += !hangs && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    }
+}
+
 static int find_library(void)
 {
     Dl_info info;
@@ -383,7 +445,8 @@ static const struct {
              {"below", LEAVE_FIBER, 0, NULL},
              {"afresh", JUMP, 0, leave_afresh},
              {"refused", JUMP, 0, leave_refused},
-             {"early", JUMP, 0, leave_early}};
+             {"early", JUMP, 0, leave_early},
+             {"held", HOLD, 0, NULL}};
 
 int main(int argc, char **argv)
 {
@@ -409,6 +472,8 @@ int main(int argc, char **argv)
         leaves_once(NULL);
     else if (deed == END_THREAD)
         cancelled();
+    else if (deed == HOLD)
+        hold_all();
     else if (strcmp(cases[which].name, "tight") == 0)
         with_smallest_fiber();
     else if (strcmp(cases[which].name, "below") == 0)
@@ -423,5 +488,5 @@ int main(int argc, char **argv)
         visit_some(0, 10 * PATHS);
     fprintf(stderr, "%lu deeds\n", deeds);
     printf("%lu\n", blocks);
-    return deeds < (leaves_once ? 3 : 30);
+    return hung || deeds < (leaves_once || deed == HOLD ? 3 : 30);
 }

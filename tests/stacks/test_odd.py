@@ -144,6 +144,13 @@ class OddStacksTest(harness.TallyTest):
     def test_leaves_before_the_first_tick_in_a_thread(self):
         self.check_jumps("early thread", 0.4, options={"INTERVAL": "300ms", "ROOT": "1"})
 
+    def test_first_tick_within_a_lock_of_libc(self):
+        result = self.tally([harness.program("odd_jumps"), "held"], options={"INTERVAL": "100ms"},
+                            beneath=harness.program("../programs/signal_safe_allocator.so"))
+        self.expect("held: how it ended", result.status, 0)
+        self.expect_that("held: processes that freed meanwhile", result.err.split(),
+                         result.err.split()[-1:] == ["deeds"], "at least 3")
+
     def check_places(self, case, least_full, **keywords):
         return self.check(case, least_full, "odd_places", **keywords)
 
