@@ -147,7 +147,8 @@ static void begin_probation(void)
 /*
  * Whether a handler of a signal may be running that has interrupted libc: it may hold the lock that
  * a new thread needs, and the handler would wait for what it keeps from going on. A handler has its
- * own signal blocked. So may a thread at all times: it makes the others wait for no longer.
+ * own signal blocked. So may a thread have at all times, for which this is no reason: hence the
+ * limit.
  */
 static bool may_be_in_handler(uint64_t now)
 {

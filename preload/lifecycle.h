@@ -26,8 +26,10 @@ bool ht_boot(void);
  * held a lock when it was copied. */
 bool ht_thread_arrives(void);
 
-/* Ends the probation of a process that has lived long enough. Called by allocations and questions
- * while HT_SLOW_PROBATION is set. */
+/* Ends the probation of a process that has lived long enough, and has the monitor started: by the
+ * calling thread, with system calls and libc's locks, unless that may be in a handler of a signal;
+ * then a later call does, a second later at most. Called by allocations and questions while
+ * HT_SLOW_PROBATION is set; keeps errno. */
 void ht_probation(void);
 
 /*

@@ -7,7 +7,7 @@
  *   hot4, hot24   a block of 64 bytes taken and given back at once, 4 or 24 frames deep
  *   million       a million live blocks of 16 to 271 bytes, a half for each of the two; one at
  *                 random is replaced each time
- *   cycles        a control loop that computes and then replaces 20 blocks, from 7 to 11 frames
+ *   cycles        a control loop that computes and then replaces 20 blocks, from 8 to 12 frames
  *                 deep: percentiles of how long that takes, cycles left out in which the kernel
  * took the processor away
  *
