@@ -187,6 +187,18 @@ static bool is_runtime_or_allocator(const void *operator_address)
            same_library(operator_address, (void *)ht_real.malloc);
 }
 
+/* Whether an address is that of the program's own stub for a function of some library: where code
+ * that cannot be moved (no PIE) takes a function's address, the loader has everybody take the
+ * stub's for it. What is called through it is the definition that comes first, as by any other
+ * call. */
+static bool is_stub(const void *function)
+{
+    Dl_info info;
+    void *symbol = NULL;
+    return dladdr1(function, &info, &symbol, RTLD_DL_SYMENT) && symbol &&
+           ((const ElfW(Sym) *)symbol)->st_shndx == SHN_UNDEF;
+}
+
 /* A C++ runtime that is loaded, or NULL: one that came in with a plugin is not in the scope that
  * RTLD_NEXT searches. Asked for by its path: the loader would look through its directories for a
  * name. */
@@ -207,7 +219,7 @@ void ht_real_late(void)
 {
     int saved = errno;
     bool foreign = false;
-    void *ours, *defined;
+    void *ours, *defined, *first;
     /* What the program's own references find. Not RTLD_DEFAULT: to a library that is linked with
      * -Bsymbolic, as this one, that shows its own definitions first. */
     void *program = dlopen(NULL, RTLD_LAZY), *runtime = open_runtime();
@@ -216,8 +228,8 @@ void ht_real_late(void)
         *(void **)&ht_real.name = find_operator(#name, runtime);                                   \
     ours = (void *)name;                                                                           \
     defined = dlsym(program, #name);                                                               \
-    if (defined && defined != ours && !is_runtime_or_allocator(defined))                           \
-        foreign = true;                                                                            \
+    if (!foreign && defined && defined != ours && !is_runtime_or_allocator(defined))               \
+        foreign = !is_stub(defined);                                                               \
     if (ht_real.name && !is_runtime_or_allocator((void *)ht_real.name))                            \
         foreign = true;
     HT_REAL_OPERATORS(X)
@@ -228,7 +240,8 @@ void ht_real_late(void)
     if (!ht_real.operators_known)
         ht_real.operators_foreign = foreign;
     ht_real.operators_of_allocator = same_library((void *)ht_real._Znwm, (void *)ht_real.malloc);
-    ht_real.bypassed = dlsym(program, "malloc") != (void *)malloc;
+    first = dlsym(program, "malloc");
+    ht_real.bypassed = first != (void *)malloc && !is_stub(first);
     ht_real.operators_known = true;
     errno = saved;
 }

@@ -2,6 +2,8 @@
 """Do no harm to blocks: answers at the edge are the allocator's, usable bytes are usable, and
 blocks that cross to code that bypasses heaptally are still freed."""
 
+import os
+
 import harness
 from harness import controller
 
@@ -86,6 +88,27 @@ class Blocks(harness.TallyTest):
         # The program's operator adds 16 bytes before it asks malloc.
         self.expect("own operator new: live bytes", controller(report, "kept")["live_bytes"],
                     10 * (100 * 8 + 16))
+
+    def test_taken_addresses(self):
+        """Where a program that cannot be moved takes the address of malloc or of an operator, that
+        is not a definition of its own. An allocator with operators of its own beneath shows whether
+        ours count."""
+        beneath = {"glibc": None, "jemalloc": harness.find_library("libjemalloc.so.2")}
+        for name, path in beneath.items():
+            if name != "glibc" and not path:
+                print(f"SKIP taken addresses over {name}: it is not installed")
+                continue
+            with self.subTest(beneath=name):
+                result = self.tally([harness.program("taken_addresses")], beneath=path,
+                                    options={"OUTPUT": os.path.join(self.dir, name + ".htl")})
+                self.expect(f"taken addresses over {name}: exit status and output",
+                            (result.status, result.out), (0, "done\n"))
+                report = self.report(self.only_snapshot(name))
+                self.expect(f"taken addresses over {name}: an allocator linked in",
+                            report["quality"]["static_allocator"], False)
+                kept = controller(report, "kept")
+                self.expect(f"taken addresses over {name}: live blocks and bytes",
+                            (kept["live_blocks"], kept["live_bytes"]), (40, 10 * 11110))
 
     def test_small_stacks(self):
         thread = controller(self.tallied([harness.program("small_stacks")]), "thread")
