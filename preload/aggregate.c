@@ -63,6 +63,11 @@ static inline struct place *place_at(uint32_t i)
     return &chunks[i / CHUNK_SITES]->places[i % CHUNK_SITES];
 }
 
+struct ht_site_view *ht_site_view_at(uint32_t i)
+{
+    return &chunks[i / CHUNK_SITES]->views[i % CHUNK_SITES];
+}
+
 /* Where the number of a site stands; NULL where no site of its range is in the list. */
 static inline uint32_t *number_of(uint32_t site)
 {
@@ -77,7 +82,7 @@ static inline struct ht_site_view *view_of(uint32_t site)
     const uint32_t *number = number_of(site);
     if (!number || !*number)
         return NULL;
-    return &chunks[(*number - 1) / CHUNK_SITES]->views[(*number - 1) % CHUNK_SITES];
+    return ht_site_view_at(*number - 1);
 }
 
 struct ht_site_view *ht_site_view(uint32_t site)
@@ -171,7 +176,7 @@ static struct ht_site_view *use_site(uint32_t site)
         return NULL;
     }
     uint32_t i = ht_sums.site_count;
-    view = &chunks[i / CHUNK_SITES]->views[i % CHUNK_SITES];
+    view = ht_site_view_at(i);
     *view = (struct ht_site_view){
         .canonical = site, .place = i, .low_bytes = UINT64_MAX, .floor_bytes = UINT64_MAX};
     *place_at(i) = (struct place){.total = ht_total(site), .view = view};

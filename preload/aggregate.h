@@ -86,6 +86,9 @@ void ht_aggregate_tick_done(void);
 /* What is known of a site; NULL where it is not in the list of sites. Never moves. */
 struct ht_site_view *ht_site_view(uint32_t site);
 
+/* The same of the i-th site in the list: for who goes through it, sooner found. Never NULL. */
+struct ht_site_view *ht_site_view_at(uint32_t i);
+
 /* What is known of a tag. Never NULL: of ids that are not in the list of tags there are only
  * zeros, which nothing is to be written to. */
 struct ht_tag_view *ht_tag_view(uint32_t tag);

@@ -54,6 +54,31 @@ void ht_frames_trust(void)
     __atomic_store_n(&ht_frames_doubted.high, 0, __ATOMIC_RELAXED);
 }
 
+/* Goes outwards along all of them at once, a node of each in turn: what is done with one that has
+ * to be waited for must not hold up that the others are asked for. */
+void ht_stacks_fetch(const uint32_t *stacks, unsigned count, unsigned depth)
+{
+    uint64_t keys[HT_STACKS_FETCHED];
+    const uint64_t *slots[HT_STACKS_FETCHED];
+    for (unsigned i = 0; i < count; i++)
+        keys[i] = (uint64_t)stacks[i] << 32;
+    for (unsigned turn = 0; count > 0 && turn <= depth; turn++) {
+        unsigned left = 0;
+        for (unsigned i = 0; i < count; i++) {
+            uint32_t node = (uint32_t)(keys[i] >> 32);
+            if (turn > 0)
+                __builtin_prefetch(ht_intern_slot(&ht_frames, (uint32_t)keys[i]));
+            if (node < HT_STACK_ROOTS)
+                continue;
+            slots[left] = ht_intern_slot(&ht_stacks, node);
+            __builtin_prefetch(slots[left++]);
+        }
+        for (unsigned i = 0; i < left; i++)
+            keys[i] = __atomic_load_n(slots[i], __ATOMIC_RELAXED);
+        count = left;
+    }
+}
+
 /* Counts an unload of the page of a return address, once among those of which `counted` has a bit
  * for each page: what is made there from now on is new. */
 static void count_unload(uintptr_t pc, uint64_t *counted)

@@ -148,6 +148,13 @@ static inline uint32_t ht_stack_intern(uint32_t root, const uint32_t *frames, un
     return stack;
 }
 
+#define HT_STACKS_FETCHED 8u
+
+/* Has the innermost `depth` nodes, and their frames, of up to HT_STACKS_FETCHED stacks fetched, for
+ * whoever goes through them next: they lie in no order, and going outwards along one stack after
+ * the other, each node would be waited for. */
+void ht_stacks_fetch(const uint32_t *stacks, unsigned count, unsigned depth);
+
 /* How a stack ends: one of enum ht_stack_root. */
 static inline uint32_t ht_stack_root(uint32_t stack)
 {

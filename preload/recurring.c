@@ -39,7 +39,7 @@ static struct caller *entry_of(uint32_t frame)
 static const struct ht_site_view *site_of(uint32_t i, uint32_t tag)
 {
     uint32_t site = ht_sums.sites[i];
-    const struct ht_site_view *view = ht_site_view(site);
+    const struct ht_site_view *view = ht_site_view_at(i);
     bool counts = view->canonical == site && !ht_site_is_provisional(site) && view->tag == tag &&
                   view->now.allocated_blocks > 0;
     return counts ? view : NULL;

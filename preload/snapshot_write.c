@@ -33,6 +33,9 @@
 #define MAX_TICK_SITES 64u                /* sites that one tick lists */
 #define MANY_AHEAD     256u /* sites whose stacks are written ahead of ticks, at once */
 #define SITE_COST      700u /* bytes of a site that is written anew, with its stack */
+/* Of one whose stack is in the file. */
+#define KNOWN_SITE_COST                                                                            \
+    (sizeof(struct htl_record_header) + sizeof(struct htl_site) + sizeof(struct htl_site_figures))
 _Static_assert(HT_STACK_FALLBACK < 8, "a byte has a bit for each way a stack ends");
 
 static struct ht_file file = {.fd = -1};
@@ -67,6 +70,7 @@ static unsigned char tags_written[HT_TAGS / 8]; /* and for each tag: the file ha
 /* ---- building records ---------------------------------------------------------------------------
  */
 
+/* Room for `size` bytes, of zeros; NULL without memory, or where there was none before. */
 static void *reserve(size_t size)
 {
     if (buffer.failed)
@@ -296,6 +300,10 @@ static void put_tag(uint32_t tag)
 static unsigned char *written_bit(uint32_t stack, unsigned char *mask)
 {
     unsigned s = 0;
+    if (stack < HT_STACK_ROOTS) {
+        *mask = (unsigned char)(1u << stack);
+        return &roots_written;
+    }
     while (stack - ht_stacks.segments[s].base >= ht_stacks.segments[s].size)
         s++;
     stack -= ht_stacks.segments[s].base;
@@ -330,13 +338,16 @@ static uint32_t gather_frames(uint32_t stack, struct htl_frame frames[HT_MAX_DEP
     return ht_stack_root(node);
 }
 
+static bool is_in_file(uint32_t stack)
+{
+    unsigned char mask, *bits = written_bit(stack, &mask);
+    return bits && *bits & mask;
+}
+
 static void put_stack(uint32_t stack)
 {
     static struct htl_frame frames[HT_MAX_DEPTH]; /* much for a thread's stack */
-    unsigned char mask = 0;
-    unsigned char *bits = stack < HT_STACK_ROOTS ? &roots_written : written_bit(stack, &mask);
-    if (stack < HT_STACK_ROOTS)
-        mask = (unsigned char)(1u << stack);
+    unsigned char mask, *bits = written_bit(stack, &mask);
     if (bits && *bits & mask)
         return;
     uint32_t count, root = gather_frames(stack, frames, &count);
@@ -356,9 +367,22 @@ static void put_stack(uint32_t stack)
         *bits |= mask;
 }
 
-static void put_site(uint32_t site)
+/* Has what putting the stacks of these sites, HT_STACKS_FETCHED at most, goes through fetched. */
+static void fetch_stacks(const uint32_t *sites, uint32_t count)
 {
-    struct ht_site_view *view = ht_site_view(site);
+    uint32_t stacks[HT_STACKS_FETCHED];
+    unsigned wanted = 0;
+    for (uint32_t i = 0; i < count && i < HT_STACKS_FETCHED; i++) {
+        uint32_t stack =
+            ht_site_is_provisional(sites[i]) ? HT_STACK_TAG_ONLY : ht_site_stack(sites[i]);
+        if (stack >= HT_STACK_ROOTS && !is_in_file(stack))
+            stacks[wanted++] = stack;
+    }
+    ht_stacks_fetch(stacks, wanted, HT_MAX_DEPTH);
+}
+
+static void put_site(uint32_t site, struct ht_site_view *view)
+{
     if (view->written_tag == view->tag && view->tag != 0)
         return;
     uint32_t stack = ht_site_stack(site);
@@ -411,7 +435,7 @@ static void forget_dictionary(void)
     roots_written = 0;
     looked_ahead = 0;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        struct ht_site_view *view = ht_site_view_at(i);
         view->written_tag = 0;
         memset(&view->written, 0, sizeof view->written);
     }
@@ -423,8 +447,8 @@ static void forget_dictionary(void)
 
 static struct choice {
     uint64_t behind;
-    uint32_t site;
-} * chosen; /* room for all sites */
+    uint32_t place; /* in the list of sites */
+} * chosen;         /* room for all sites */
 static uint32_t chosen_count, chosen_capacity;
 
 static uint64_t distance(uint64_t a, uint64_t b)
@@ -440,19 +464,26 @@ static uint64_t since(uint64_t now, uint64_t written)
 
 /* How much the file is behind on a site: by live bytes first, so that what grows slowly under much
  * traffic comes up in the end; where nothing was to be allocated, all traffic counts as much. */
-static uint64_t behind(uint32_t site)
+static uint64_t behind(const struct ht_site_view *view)
 {
-    const struct ht_site_view *view = ht_site_view(site);
     uint64_t live = distance(ht_live_bytes(&view->now), ht_live_bytes(&view->written));
     uint64_t traffic = since(view->now.allocated_bytes, view->written.allocated_bytes);
     return live * 64 + traffic * (view->region ? 64 : 1);
 }
 
-static bool is_reported(uint32_t site)
+/* Whether the site at a place of the list is listed, once it has figures. */
+static bool stands_for_itself(uint32_t place)
 {
-    const struct ht_site_view *view = ht_site_view(site);
-    return view->canonical == site && !ht_site_is_provisional(site) &&
-           (view->now.allocated_blocks || view->written.allocated_blocks) && view->tag != 0;
+    const struct ht_site_view *view = ht_site_view_at(place);
+    uint32_t site = ht_sums.sites[place];
+    return view->canonical == site && !ht_site_is_provisional(site) && view->tag != 0;
+}
+
+static bool is_reported(uint32_t place)
+{
+    const struct ht_site_view *view = ht_site_view_at(place);
+    return stands_for_itself(place) &&
+           (view->now.allocated_blocks || view->written.allocated_blocks);
 }
 
 static void swap(uint32_t i, uint32_t j)
@@ -486,6 +517,22 @@ static void most_first(uint32_t wanted)
     }
 }
 
+/* How many sites may be listed. All of them must fit a file that is written anew; where this one
+ * has its dictionary already, it has room for more. */
+static uint32_t most_sites(bool all)
+{
+    uint64_t cap = ht_settings.value[HT_OPT_MAX_FILE], anew = cap / 2 / SITE_COST, here = 0;
+    uint64_t taken = (uint64_t)(ht_sums.site_count - looked_ahead) * SITE_COST;
+    if (buffer.to == &file)
+        taken += file.size + buffer.used;
+    if (buffer.to == &file && taken < cap)
+        here = (cap - taken) / KNOWN_SITE_COST;
+    uint64_t most = here > anew ? here : anew;
+    if (!all || most < MAX_TICK_SITES)
+        return MAX_TICK_SITES;
+    return most < ht_sums.site_count ? (uint32_t)most : ht_sums.site_count;
+}
+
 /* Chooses the sites to list; what does not fit is stated in the tick. */
 static void choose_sites(bool all, struct htl_tick *tick)
 {
@@ -497,24 +544,21 @@ static void choose_sites(bool all, struct htl_tick *tick)
     }
     chosen_count = 0;
     for (uint32_t i = 0; chosen && i < ht_sums.site_count; i++) {
-        const struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
-        if (is_reported(ht_sums.sites[i]) &&
-            (all || memcmp(&view->now, &view->written, sizeof view->now) != 0))
-            chosen[chosen_count++].site = ht_sums.sites[i];
+        const struct ht_site_view *view = ht_site_view_at(i);
+        if (is_reported(i) && (all || memcmp(&view->now, &view->written, sizeof view->now) != 0))
+            chosen[chosen_count++].place = i;
     }
-    /* All of them must fit a file that is written anew. */
-    uint64_t room = ht_settings.value[HT_OPT_MAX_FILE] / 2 / SITE_COST;
-    uint32_t limit = all && room > MAX_TICK_SITES ? (uint32_t)room : MAX_TICK_SITES;
+    uint32_t limit = most_sites(all);
     if (chosen_count <= limit)
         return;
     if (all) /* who reads it takes what is not listed for nothing: the largest sites, then */
         for (uint32_t i = 0; i < chosen_count; i++)
-            memset(&ht_site_view(chosen[i].site)->written, 0, sizeof(struct htl_figures));
+            memset(&ht_site_view_at(chosen[i].place)->written, 0, sizeof(struct htl_figures));
     for (uint32_t i = 0; i < chosen_count; i++)
-        chosen[i].behind = behind(chosen[i].site);
+        chosen[i].behind = behind(ht_site_view_at(chosen[i].place));
     most_first(limit);
     for (uint32_t i = limit; i < chosen_count; i++) {
-        const struct ht_site_view *view = ht_site_view(chosen[i].site);
+        const struct ht_site_view *view = ht_site_view_at(chosen[i].place);
         tick->left_out_bytes += since(view->now.allocated_bytes, view->written.allocated_bytes) +
                                 since(view->now.freed_bytes, view->written.freed_bytes);
     }
@@ -550,15 +594,35 @@ static void put_tag_figures(uint32_t tag)
     view->written_cycles = figures.cycles;
 }
 
-static void put_site_figures(uint32_t site)
+/* Those of all chosen sites. */
+static void put_site_figures(void)
 {
-    struct ht_site_view *view = ht_site_view(site);
-    struct htl_site_figures figures = {.site = site, .figures = view->now};
-    put(&figures, sizeof figures);
-    view->written = view->now;
+    struct htl_site_figures *figures = reserve(chosen_count * sizeof *figures);
+    for (uint32_t i = 0; figures && i < chosen_count; i++) {
+        struct ht_site_view *view = ht_site_view_at(chosen[i].place);
+        figures[i].site = ht_sums.sites[chosen[i].place];
+        figures[i].figures = view->now;
+        view->written = view->now;
+    }
 }
 
 #define SITES_BETWEEN_ANSWERS 64u /* as many new stacks may be long to write */
+_Static_assert(SITES_BETWEEN_ANSWERS % HT_STACKS_FETCHED == 0, "whole groups");
+
+/* The chosen sites that the file does not know yet. */
+static void put_chosen_sites(void)
+{
+    uint32_t sites[HT_STACKS_FETCHED];
+    for (uint32_t done = 0, count; done < chosen_count; done += count) {
+        if (done % SITES_BETWEEN_ANSWERS == 0)
+            ht_unwind_answer();
+        for (count = 0; count < HT_STACKS_FETCHED && done + count < chosen_count; count++)
+            sites[count] = ht_sums.sites[chosen[done + count].place];
+        fetch_stacks(sites, count);
+        for (uint32_t i = 0; i < count; i++)
+            put_site(sites[i], ht_site_view_at(chosen[done + i].place));
+    }
+}
 
 /* A TICK, or a SNAPSHOT if `all`, with the dictionary entries that it needs before it. */
 static void put_tick(bool all, uint32_t flags)
@@ -591,17 +655,12 @@ static void put_tick(bool all, uint32_t flags)
     tick.site_count = chosen_count;
     for (uint32_t i = 0; i < tick.tag_count; i++)
         put_tag(tags[i]);
-    for (uint32_t i = 0; i < chosen_count; i++) {
-        put_site(chosen[i].site);
-        if (i % SITES_BETWEEN_ANSWERS == 0)
-            ht_unwind_answer();
-    }
+    put_chosen_sites();
     size_t start = begin_record(all ? HTL_SNAPSHOT : HTL_TICK);
     put(&tick, sizeof tick);
     for (uint32_t i = 0; i < tick.tag_count; i++)
         put_tag_figures(tags[i]);
-    for (uint32_t i = 0; i < chosen_count; i++)
-        put_site_figures(chosen[i].site);
+    put_site_figures();
     end_record(start);
     if (all)
         all_due = false;
@@ -647,7 +706,7 @@ static void put_top_histories(void)
             .point_count = history->count,
             .point_size = sizeof *history->points,
         };
-        put_site(top->site);
+        put_site(top->site, ht_site_view(top->site));
         size_t start = begin_record(HTL_HISTORY);
         put(&record, sizeof record);
         put(history->points, history->count * sizeof *history->points);
@@ -890,13 +949,14 @@ void ht_snapshot_tick(bool final, uint32_t end_reason)
         else
             flush();
     }
-    ht_aggregate_tick_done();
+    if (!final) /* there is none to begin */
+        ht_aggregate_tick_done();
 }
 
-/* Whether the file has room to spare: its other half is for ticks. */
+/* Whether the file has room to spare: the last quarter is for ticks. */
 static bool has_room_ahead(void)
 {
-    return file.path[0] && file.size + buffer.used < ht_settings.value[HT_OPT_MAX_FILE] / 2;
+    return file.path[0] && file.size + buffer.used < ht_settings.value[HT_OPT_MAX_FILE] / 4 * 3;
 }
 
 void ht_snapshot_ahead(void)
@@ -906,9 +966,11 @@ void ht_snapshot_ahead(void)
         return;
     may_go_ahead();
     for (uint32_t i = 1; i <= MANY_AHEAD && has_room_ahead(); i++) {
-        uint32_t site = ht_sums.sites[looked_ahead++];
-        if (is_reported(site))
-            put_stack(ht_site_stack(site));
+        uint32_t place = looked_ahead++;
+        if (place % HT_STACKS_FETCHED == 0)
+            fetch_stacks(ht_sums.sites + place, ht_sums.site_count - place);
+        if (stands_for_itself(place))
+            put_stack(ht_site_stack(ht_sums.sites[place]));
         if (i % SITES_BETWEEN_ANSWERS == 0)
             ht_unwind_answer();
     }

@@ -27,7 +27,7 @@ void ht_snapshot_begin(void);
 bool ht_snapshot_open(void);
 
 /* Appends stacks that no tick has listed yet, where very many wait: those of sites that the last
- * look has seen, some at a time, and as long as less than half of the file is taken. */
+ * look has seen, some at a time, and as long as less than three quarters of the file are taken. */
 void ht_snapshot_ahead(void);
 
 /* Appends a tick with what changed. `final`: all figures, and the end record with `reason`. */

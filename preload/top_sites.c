@@ -43,7 +43,7 @@ void ht_top_sites_restart(uint64_t start_ns)
     for (uint32_t i = 0; i < laid; i++)
         place_at(i)->site = 0;
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        struct ht_site_view *view = ht_site_view_at(i);
         view->floor_bytes = UINT64_MAX;
         view->last_floor_bytes = view->score = 0;
     }
@@ -143,10 +143,10 @@ static void settle(struct ht_top_site *top, uint32_t site)
 static void review(void)
 {
     for (uint32_t i = 0; i < ht_sums.site_count; i++)
-        score(ht_site_view(ht_sums.sites[i]));
+        score(ht_site_view_at(i));
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
         uint32_t site = ht_sums.sites[i];
-        uint64_t its = ht_site_view(site)->score;
+        uint64_t its = ht_site_view_at(i)->score;
         if (its == 0 || !may_be_top(site) || place_of(site))
             continue;
         struct ht_top_site *place = place_for(its);
@@ -158,7 +158,7 @@ static void review(void)
 void ht_top_sites_tick(const struct ht_moment *moment)
 {
     for (uint32_t i = 0; i < ht_sums.site_count; i++) {
-        struct ht_site_view *view = ht_site_view(ht_sums.sites[i]);
+        struct ht_site_view *view = ht_site_view_at(i);
         uint64_t low = ht_lowest(view->low_bytes, &view->now);
         if (low < view->floor_bytes)
             view->floor_bytes = low;
