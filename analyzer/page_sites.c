@@ -19,8 +19,9 @@ enum {
 enum {
     SITE_CUT = 1,
     SITE_FALLBACK = 2,
-    SITE_REST = 4, /* a controller's smaller sites together */
-    SITE_TOP = 8,  /* where to look first in its controller */
+    SITE_REST = 4,  /* a controller's smaller sites together */
+    SITE_TOP = 8,   /* where to look first in its controller */
+    SITE_DEEP = 16, /* cut for its depth */
 };
 
 /* What is said of a line of the table of sites in whole numbers. */
@@ -189,7 +190,9 @@ static uint64_t flags_of(const struct ht_controller *c, const struct ht_site *si
     uint64_t flags = site == top_site(c) ? SITE_TOP : 0;
     if (site->stack->flags & HTL_STACK_FALLBACK)
         return flags | SITE_FALLBACK;
-    return site->stack->flags & HTL_STACK_CUT ? flags | SITE_CUT : flags;
+    if (!(site->stack->flags & HTL_STACK_CUT))
+        return flags;
+    return flags | SITE_CUT | (site->stack->frame_count < HTL_STACK_DEPTH ? 0 : SITE_DEEP);
 }
 
 static uint64_t region_of(const struct ht_profile *p, const struct ht_site *site)

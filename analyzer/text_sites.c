@@ -100,7 +100,10 @@ static void write_stack(const struct ht_page *page, const struct ht_stack *stack
     if (stack->flags & HTL_STACK_FALLBACK)
         fprintf(page->out, "%*sfallback: the callers are not known\n", INDENT, "");
     else if (stack->flags & HTL_STACK_CUT)
-        fprintf(page->out, "%*scut: no unwind information further out\n", INDENT, "");
+        fprintf(page->out, "%*scut: %s\n", INDENT, "",
+                stack->frame_count < HTL_STACK_DEPTH
+                    ? "no unwind information further out"
+                    : "the outer frames of deep stacks are not kept");
     free(lines);
 }
 

@@ -31,7 +31,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HT_MAX_DEPTH 128 /* frames of a stack; beyond it is cut */
+#include "heaptally/snapshot_format.h"
+
+#define HT_MAX_DEPTH HTL_STACK_DEPTH /* frames of a stack; beyond it is cut */
 #define HT_WALK_WORDS                                                                              \
     (2 * HT_MAX_DEPTH) /* of memory, that a walk may rely upon and be remembered */
 

@@ -10,7 +10,7 @@
 const data = JSON.parse(byId("data").textContent);
 
 const INLINED = 1, APPROXIMATE = 2, PLUMBING = 4;
-const CUT = 1, FALLBACK = 2, REST = 4, TOP = 8;
+const CUT = 1, FALLBACK = 2, REST = 4, TOP = 8, DEEP = 16;
 const VERDICTS = ["leak", "inconclusive", "invalid", "bounded"];
 
 const functions = data.functions.name.map((name, i) => {

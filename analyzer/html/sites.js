@@ -55,6 +55,7 @@ function stackRow(site) {
   const end = site.flags & REST ? `${counted(site.sites, "call site")} that hold little, added up.`
     : !stack.length ? "Known by its controller only."
     : site.flags & FALLBACK ? "The callers are not known: this early, or this deep, only the return address was."
+    : site.flags & DEEP ? "Cut here: the outer frames of deep stacks are not kept."
     : site.flags & CUT ? "Cut here: no unwind information further out." : null;
   const figures = `${grouped(site.live)} bytes in ${counted(site.blocks, "block")} live; ${grouped(site.allocated)} bytes in ${counted(site.allocatedBlocks, "block")} allocated; ${bytes(site.peak)} at the peak`;
   return make("tr", { class: "detail" }, make("td", { colspan: String(COLUMNS.length) },

@@ -117,7 +117,9 @@ struct htl_tag {
 };
 _Static_assert(sizeof(struct htl_tag) == 8, "tag layout");
 
-#define HTL_STACK_CUT      0x01u /* outer frames are missing: no unwind information further out */
+#define HTL_STACK_DEPTH 128 /* frames that a stack is kept to at most */
+
+#define HTL_STACK_CUT      0x01u /* outer frames are missing: no unwind information, or too many */
 #define HTL_STACK_FALLBACK 0x02u /* only the immediate return address is known (or nothing) */
 
 #define HTL_NO_MODULE UINT32_MAX /* address outside any module; `offset` is the address itself */

@@ -212,6 +212,20 @@ class Parts(driver.Case):
                                  "… 3 runtime frames", "libc.so.6+0x1", "libc.so.6+0x2"])
         self.assertEqual(self.text(path, "--all-frames").count("libc.so.6+0x"), 7)
 
+    def test_why_a_stack_is_cut(self):
+        """For want of unwind information, or since no more frames than these are ever kept."""
+        f = htl.File().module(1, "/nonexistent/arm").tag(1, "arm")
+        for number, frames, flags in ((1, 128, 0), (2, 128, htl.CUT), (3, 3, htl.CUT)):
+            f.stack(number, [(1, 64 * number + i) for i in range(frames)], flags=flags)
+            f.site(number, number, 1)
+        f.snapshot(1, sites={i: dict(allocated=(100 - i, 1)) for i in (1, 2, 3)})
+        text = self.text(f.write(self.path("f.htl")), "--all-frames", "--top", "3")
+        said = [re.search(r"^ *(cut: .*)$", site, re.M)
+                for site in re.split(r"bytes in 1 block\b", text)[1:]]
+        self.assertEqual([line and line.group(1) for line in said],
+                         [None, "cut: the outer frames of deep stacks are not kept",
+                          "cut: no unwind information further out"])
+
     def test_ascii(self):
         """Where the locale is not UTF-8, what we write ourselves is ASCII; names stay."""
         path = deep().write(self.path("f.htl"))
