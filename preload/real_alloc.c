@@ -66,6 +66,11 @@ static enum { UNRESOLVED, RESOLVING, RESOLVED } stage;
 /* How the files of C++ runtimes, and of glibc, begin. */
 static const char *const runtimes[] = {"libstdc++.", "libc++.", "libc++abi.", NULL};
 static const char *const libc[] = {"libc.so", NULL};
+/* What puts another allocator behind libc's own functions: those of valgrind's tools that watch
+ * blocks, and report whoever reads in front of one. */
+static const char *const behind_libc[] = {"vgpreload_memcheck", "vgpreload_helgrind",
+                                          "vgpreload_drd",      "vgpreload_massif",
+                                          "vgpreload_dhat",     NULL};
 
 /* A library, and what to look for: where `address` is, or whose file name begins with one of
  * `names`, a list that ends with NULL. */
@@ -128,12 +133,19 @@ static bool same_library(const void *a, const void *b)
     return path && path == library_of(b);
 }
 
+static bool is_loaded(const char *const *names)
+{
+    struct library library = {.names = names};
+    dl_iterate_phdr(look_at, &library);
+    return library.path != NULL;
+}
+
 /* Whether usable sizes read in front of blocks agree with what the allocator says of them. */
 static bool chunk_layout_holds(void)
 {
     static const size_t sizes[] = {0, 1, 24, 25, 40, 100, 1000, 5000, 70000, 200000, 40 << 20};
     if (!in_library((void *)ht_real.malloc, libc) ||
-        !in_library((void *)ht_real.malloc_usable_size, libc))
+        !in_library((void *)ht_real.malloc_usable_size, libc) || is_loaded(behind_libc))
         return false;
     for (unsigned i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
         size_t size = sizes[i / 2];
@@ -149,6 +161,10 @@ static bool chunk_layout_holds(void)
     }
     return true;
 }
+
+/* As the program calls it, whatever the compiler knows of malloc. */
+static void *(*volatile asked_by_name)(size_t) = malloc;
+static bool redirected; /* calls of our malloc end elsewhere */
 
 bool ht_real_resolve(void)
 {
@@ -168,6 +184,11 @@ bool ht_real_resolve(void)
         ht_real.malloc_usable_size(block);
         ht_real.free(block);
     }
+    /* Ours would have taken it from the arena. */
+    void *asked = is_loaded(behind_libc) ? asked_by_name(1) : NULL;
+    redirected = asked && !ht_bootstrap_owns(asked);
+    if (redirected)
+        ht_real.free(asked);
     stage = RESOLVED;
     ht_real.sizes_unknown =
         !same_library((void *)ht_real.malloc, (void *)ht_real.malloc_usable_size);
@@ -241,7 +262,7 @@ void ht_real_late(void)
         ht_real.operators_foreign = foreign;
     ht_real.operators_of_allocator = same_library((void *)ht_real._Znwm, (void *)ht_real.malloc);
     first = dlsym(program, "malloc");
-    ht_real.bypassed = first != (void *)malloc && !is_stub(first);
+    ht_real.bypassed = redirected || (first != (void *)malloc && !is_stub(first));
     ht_real.operators_known = true;
     errno = saved;
 }

@@ -66,7 +66,8 @@ struct ht_real {
     bool operators_foreign;
     /* The C++ operators come from the allocator itself, not from a C++ runtime over malloc. */
     bool operators_of_allocator;
-    /* Another malloc comes before ours in the program: one that is linked into it. */
+    /* Another malloc comes before ours in the program: one that is linked into it, or one that
+     * calls of ours are sent to. */
     bool bypassed;
     /* The three above have been found out. */
     bool operators_known;

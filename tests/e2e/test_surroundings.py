@@ -181,6 +181,20 @@ class Surroundings(harness.TallyTest):
                              "at least the 500 of the end")
             os.unlink(path)
 
+    def test_under_valgrind(self):
+        """It reports nothing of ours and has the program's allocations to itself, which is said."""
+        valgrind = [harness.need_program(self, "valgrind"), "-q", "--error-exitcode=9",
+                    harness.program("usable_size")]
+        plain = harness.run(valgrind, self.dir)
+        result = self.tally(valgrind, options={"ONLY": "usable_size"})
+        if "debuginfo reader" in result.err:
+            self.skipTest("valgrind does not know this compiler's debug information")
+        self.expect("under valgrind: exit status and what it reports", (result.status, result.err),
+                    (plain.status, plain.err))
+        quality = self.report(self.only_snapshot("usable_size"))["quality"]
+        self.expect("under valgrind: what is counted is not all there is",
+                    quality["static_allocator"], True)
+
     def test_file_is_private(self):
         self.tallied([harness.program("just_allocate")])
         mode = os.stat(self.only_snapshot()).st_mode & 0o777
