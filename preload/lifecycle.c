@@ -172,7 +172,7 @@ void ht_probation(void)
         return;
     int saved = errno;
     if (!may_be_in_handler(now) && ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
-        ht_monitor_start();
+        ht_monitor_start(true);
     errno = saved;
 }
 
@@ -255,7 +255,7 @@ static void begin_watching(void)
 {
     if (!stopped)
         ht_monitor_open();
-    ht_monitor_start();
+    ht_monitor_start(false);
     if (stopped)
         ht_say("dormant; 'heaptally start %d' begins to count", (int)getpid());
     else if (ht_snapshot_path()[0])

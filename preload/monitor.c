@@ -68,6 +68,7 @@ static pthread_t thread;
 static _Atomic bool running;            /* there is a thread to wait for; by the holder of `life` */
 static unsigned pauses;                 /* who wants it away at present; the same */
 static bool resumes;                    /* it is to be there again once nobody does; the same */
+static bool began_late;                 /* the first tick is due soon; before there is a thread */
 static _Atomic uint32_t stop_requested; /* also the futex to sleep on */
 
 /* What threads of the program ask for. A job that several ask for at once is done once. */
@@ -338,7 +339,7 @@ static void begin_plan(uint64_t now)
     due.random = now | 1;
     due.poll = due.look = due.last_new_stack = now;
     due.poll_wait = POLL_BURST;
-    due.tick = now + ht_settings.value[HT_OPT_INTERVAL];
+    due.tick = now + ht_settings.value[HT_OPT_INTERVAL] / (began_late ? LOOKS_A_TICK : 1);
     due.sync = now + ht_settings.value[HT_OPT_SYNC];
 }
 
@@ -478,13 +479,14 @@ void ht_monitor_take_up(void)
     started = true;
 }
 
-int ht_monitor_start(void)
+int ht_monitor_start(bool late)
 {
     struct ht_visit work;
     int error = 0;
     own_work_begin(&work);
     pthread_mutex_lock(&life);
     started = true;
+    began_late = late;
     if (pauses)
         resumes = true; /* the last of those who wanted it away starts it */
     else

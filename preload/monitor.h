@@ -21,8 +21,9 @@ void ht_monitor_open(void);
 /* Makes ht_monitor_final take figures and write the file although no thread was started. */
 void ht_monitor_take_up(void);
 
-/* Starts the thread. Any thread; 0 or -errno. */
-int ht_monitor_start(void);
+/* Starts the thread. Any thread; 0 or -errno. `late`: the process has gone a tick unwatched, so that
+ * its figures are written soon, not after another tick. */
+int ht_monitor_start(bool late);
 
 /* Ends the thread and waits for it; ht_monitor_resume starts it again where it had been running.
  * Any number of threads may do so at once: it stays away until the last has resumed it. */

@@ -66,6 +66,14 @@ class Forks(harness.TallyTest):
     def test_late_child_that_only_resizes(self):
         self.late("realloc")
 
+    def test_late_child_that_is_gone_before_its_second_tick(self):
+        """What it had by its first tick is in its file soon after that."""
+        result = self.tally([harness.program("late_child"), "realloc"],
+                            {"ROOT": "1", "INTERVAL": "460ms"})
+        self.expect("late, short: exit status", result.status, 0)
+        report = self.report(self.only_snapshot())
+        self.expect("late, short: live blocks", controller(report, "late")["live_blocks"], 200)
+
     def test_late_child_whose_own_child_allocates_after_vfork(self):
         """No thread is started in there: it would be the child's, and gone with its exec."""
         self.late("vfork")
