@@ -33,6 +33,7 @@
 
 #include "internal_heap.h"
 #include "real_alloc.h"
+#include "usable_size.h"
 
 #define HT_SEAL_SIZE     8u
 #define HT_SITE_BITS     20
@@ -100,13 +101,20 @@ _Static_assert(HT_SEAL_SMALL + HT_EXCESS_ESCAPE <= HT_SEAL_USUAL, "see ht_larges
 #define HT_CHUNK_UNUSUAL (~(size_t)0xffff | 2)
 #define HT_CHUNK_SIZE    (~(size_t)7)
 
+/* What to ask another allocator than glibc's for: some state exactly what they were asked for. Not
+ * for sizes near the largest. */
+static inline size_t ht_seal_padded_other(size_t size)
+{
+    return (size + HT_SEAL_SIZE + 7) & ~(size_t)7;
+}
+
 /* What to ask the allocator for so that the seal fits. A size so large that it cannot grow is
  * passed on as it is: it fails by itself, and how is the allocator's business. */
 static inline size_t ht_seal_padded(size_t size)
 {
-    /* Some allocators state exactly what they were asked for. */
-    size_t more = HT_SEAL_SIZE + (ht_real.chunk_layout_known ? 0 : -size % 8);
-    return size > PTRDIFF_MAX - more ? size : size + more;
+    if (size > PTRDIFF_MAX - 2 * HT_SEAL_SIZE + 1)
+        return size;
+    return ht_real.chunk_layout_known ? size + HT_SEAL_SIZE : ht_seal_padded_other(size);
 }
 
 /* Seals the block at `p`, for which the allocator was asked ht_seal_padded(size) bytes. Returns
@@ -117,18 +125,25 @@ void *ht_seal_write(void *p, size_t size, uint32_t site);
 /* The same for a caller that has asked for its usable bytes, which may take the allocator long. */
 void *ht_seal_write_within(void *p, size_t usable, size_t size, uint32_t site);
 
-/* The same by the shortest way, where that is one. `chunk` is usable + 8. */
-static inline void *ht_seal_write_at(void *p, size_t chunk, size_t size, uint32_t site)
+/* The same where it is a seal without escape. `chunk` is usable + 8, `less` is size - chunk:
+ * negative, and in the place of the size, which saves an instruction. */
+static inline void *ht_seal_put(void *p, size_t chunk, size_t less, uint32_t site)
 {
-    size_t excess = size - chunk; /* negative, and in the place of the size: an instruction less */
-    __asm__("" : "+r"(excess));
-    if (__builtin_expect(excess <= -(size_t)HT_EXCESS_ESCAPE, 0))
-        return ht_seal_write_within(p, chunk - HT_SEAL_SIZE, chunk + excess, site);
     struct ht_seal *seal = (struct ht_seal *)((char *)p + chunk) - 2;
-    uint32_t content = site - ((uint32_t)excess << HT_SITE_BITS);
+    uint32_t content = site - ((uint32_t)less << HT_SITE_BITS);
     seal->content = content;
     seal->check = ht_seal_check(p, content, HT_SEAL_FACTOR);
     return p;
+}
+
+/* The same by the shortest way, where that is one. `chunk` is usable + 8. */
+static inline void *ht_seal_write_at(void *p, size_t chunk, size_t size, uint32_t site)
+{
+    size_t excess = size - chunk;
+    __asm__("" : "+r"(excess));
+    if (__builtin_expect(excess <= -(size_t)HT_EXCESS_ESCAPE, 0))
+        return ht_seal_write_within(p, chunk - HT_SEAL_SIZE, chunk + excess, site);
+    return ht_seal_put(p, chunk, excess, site);
 }
 
 /* The same for a size up to HT_SEAL_SMALL and with glibc beneath. */
@@ -148,6 +163,17 @@ static inline void *ht_seal_write_other(void *p, size_t usable, size_t size, uin
     if (__builtin_expect(usable > HT_SEAL_USUAL, 0))
         return ht_seal_write_within(p, usable, size, site);
     return ht_seal_write_at(p, usable + HT_SEAL_SIZE, size, site);
+}
+
+/* The sizes below which the usable size may be known by request: see ht_seal_put. */
+#define HT_SEAL_KNOWN_BELOW (HT_USABLE_REQUEST - HT_SEAL_SIZE + 1)
+_Static_assert(HT_USABLE_SURPLUS + 3 * HT_SEAL_SIZE < HT_EXCESS_ESCAPE, "no escape");
+
+/* The usable size of a block for which ht_seal_padded_other(size) bytes were asked, below
+ * HT_SEAL_KNOWN_BELOW; 0 where it is not known. */
+static inline size_t ht_seal_known(size_t size)
+{
+    return ht_usable_by_request[ht_seal_padded_other(size) / 8];
 }
 
 /* Reads the seal of any pointer that the program hands in as a block. The outputs are valid unless
@@ -187,6 +213,26 @@ static inline bool ht_seal_read_other(void *p, size_t usable, struct ht_block *b
     if (__builtin_expect(usable - HT_SEAL_SIZE > HT_SEAL_USUAL - HT_SEAL_SIZE, 0))
         return false;
     return ht_seal_read_at(p, usable + HT_SEAL_SIZE, block);
+}
+
+/* The same of a block of another allocator that may have as many bytes as others on its page; false
+ * where they do not end on this, or its seal is not there. */
+static inline bool ht_seal_read_guessed(void *p, struct ht_block *block)
+{
+    size_t usable;
+    return __builtin_expect(ht_usable_guess(p, &usable), 1) &&
+           ht_seal_read_at(p, usable + HT_SEAL_SIZE, block);
+}
+
+/* The same for any small block of another allocator, which is asked; the next guess is better. Not
+ * for memory of heaptally's own. */
+static inline bool ht_seal_read_asked(void *p, struct ht_block *block)
+{
+    size_t usable = ht_real.malloc_usable_size(p);
+    if (!ht_seal_read_other(p, usable, block))
+        return false;
+    ht_usable_note(p, usable);
+    return true;
 }
 
 /* What malloc_usable_size may tell the program: everything but what the seal needs. */

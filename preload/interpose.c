@@ -119,23 +119,62 @@ static OUTLINED void *allocate_on_probation(enum how how, size_t alignment, size
     return ht_seal_write_fast(p, size, site);
 }
 
-/* The short way with another allocator beneath, out of line like all but glibc's. The allocator is
- * asked how much it gave. */
+/* Another allocator has given the block at `p`: it is asked how much. */
+static OUTLINED void *count_other(void *p, size_t size, ht_entry entry)
+{
+    uint32_t site = HT_NO_SITE;
+    size_t usable = ht_usable_learn(p, ht_seal_padded_other(size));
+    if (UNLIKELY(usable < size + HT_SEAL_SIZE) ||
+        UNLIKELY(!ht_track_allocated_fast(ht_self, size, entry, &site)))
+        return count_cold(p, size, entry);
+    return ht_seal_write_other(p, usable, size, site);
+}
+
+/* The short way with another allocator beneath, out of line like all but glibc's. */
 static OUTLINED void *allocate_other(enum how how, size_t alignment, size_t size, ht_entry entry)
+{
+    if (size >= HT_SHORT_WAY_BELOW || !over_other(ht_self))
+        return allocate_on_probation(how, alignment, size, entry);
+    void *p = ask(how, alignment, ht_seal_padded_other(size));
+    return LIKELY(p) ? count_other(p, size, entry) : p;
+}
+
+/* The same where it may be known how much the allocator will give. */
+static inline __attribute__((always_inline)) void *allocate_known(enum how how, size_t size,
+                                                                  ht_entry entry)
 {
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
-    if (size >= HT_SHORT_WAY_BELOW || !over_other(thread))
-        return allocate_on_probation(how, alignment, size, entry);
-    void *p = LIKELY(how == BY_MALLOC) ? ht_real.malloc(ht_seal_padded(size))
-                                       : ask(how, alignment, ht_seal_padded(size));
+    if (UNLIKELY(size >= HT_SEAL_KNOWN_BELOW) || !over_other(thread))
+        return allocate_other(how, 16, size, entry);
+    void *p = ask(how, 16, ht_seal_padded_other(size));
     if (UNLIKELY(!p))
         return p;
-    size_t usable = ht_real.malloc_usable_size(p) & ~(size_t)7; /* as in ht_block_usable */
-    if (UNLIKELY(usable < size + HT_SEAL_SIZE) ||
-        UNLIKELY(!ht_track_allocated_fast(thread, size, entry, &site)))
-        return count_cold(p, size, entry);
-    return ht_seal_write_other(p, usable, size, site);
+    __asm__("" : "+r"(size)); /* what was asked for is not kept across the call */
+    size_t usable = ht_seal_known(size);
+    if (UNLIKELY(!usable) || UNLIKELY(!ht_track_allocated_fast(thread, size, entry, &site)))
+        return count_other(p, size, entry);
+    return ht_seal_put(p, usable + HT_SEAL_SIZE, size - usable - HT_SEAL_SIZE, site);
+}
+
+static OUTLINED void *malloc_other(size_t size, ht_entry entry)
+{
+    return allocate_known(BY_MALLOC, size, entry);
+}
+
+static OUTLINED void *calloc_other(size_t size, ht_entry entry)
+{
+    return allocate_known(BY_CALLOC, size, entry);
+}
+
+/* All that does not go the short way over glibc's allocator. */
+static inline __attribute__((always_inline)) void *allocate_aside(enum how how, size_t alignment,
+                                                                  size_t size, ht_entry entry)
+{
+    if (how == BY_MALLOC)
+        return malloc_other(size, entry);
+    return how == BY_CALLOC ? calloc_other(size, entry)
+                            : allocate_other(how, alignment, size, entry);
 }
 
 /* `here`: the entry is that of the function into which this is inlined, which the rare case then
@@ -147,7 +186,7 @@ allocate_from(enum how how, size_t alignment, size_t size, ht_entry entry, bool 
     uint32_t site = HT_NO_SITE;
     void *p;
     if (UNLIKELY((size | thread->busy) >= ht_short_way_below)) { /* or busy, which is more */
-        p = allocate_other(how, alignment, size, here ? HT_ENTRY() : entry);
+        p = allocate_aside(how, alignment, size, here ? HT_ENTRY() : entry);
         __asm__("" : "+r"(p)); /* no tail call: `entry` lies in the frame of this function */
         return p;
     }
@@ -175,11 +214,13 @@ static inline __attribute__((always_inline)) void *allocate(enum how how, size_t
 /* Frees on a busy thread, large blocks, those of a site that has lost its cell, and strangers. */
 static COLD void release_cold(void *p)
 {
-    if (ht_bootstrap_owns(p))
-        return;
-    if (ht_heap_owns(p)) {
-        ht_heap_free(p);
-        return;
+    if (ht_heap_may_own(p)) {
+        if (ht_bootstrap_owns(p))
+            return;
+        if (ht_heap_owns(p)) {
+            ht_heap_free(p);
+            return;
+        }
     }
     if (!ht_boot())
         return;
@@ -190,15 +231,25 @@ static COLD void release_cold(void *p)
     ht_real.free(p);
 }
 
+/* The short way over another allocator where it must be asked. */
+static OUTLINED void release_asked(void *p)
+{
+    struct ht_thread *thread = ht_self;
+    if ((ht_slow & HT_SLOW_ALLOCATOR) && !thread->busy && ht_track_freed_asked(thread, p))
+        ht_real.free(p);
+    else
+        release_cold(p);
+}
+
 /* The same for freeing; for no other reason is it otherwise: what was counted is counted out. */
 static OUTLINED void release_other(void *p)
 {
     struct ht_thread *thread = ht_self;
     if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && LIKELY(!thread->busy) &&
-        LIKELY(ht_track_freed_other(thread, p)))
+        LIKELY(ht_track_freed_guessed(thread, p)))
         ht_real.free(p);
     else
-        release_cold(p);
+        release_asked(p);
 }
 
 /* Every way out is a tail call, so that the common path saves no register. */
@@ -265,13 +316,14 @@ resize_known(void *p, const struct ht_block *old, size_t size, ht_entry entry, b
     uint64_t tag_key = ht_memo_tag_key(ht_track_scope_of_resized(old->site));
     uint32_t site = HT_NO_SITE;
     *old->seal = 0;
-    void *q = ht_real.realloc(p, other ? ht_seal_padded(size) : size + HT_SEAL_SIZE);
+    void *q = ht_real.realloc(p, other ? ht_seal_padded_other(size) : size + HT_SEAL_SIZE);
     if (UNLIKELY(!q)) {
         ht_track_put_back(p, old);
         return q;
     }
-    size_t usable =
-        other ? ht_real.malloc_usable_size(q) & ~(size_t)7 : 0; /* as in ht_block_usable */
+    size_t usable = other && size < HT_SEAL_KNOWN_BELOW ? ht_seal_known(size) : 0;
+    if (other && !usable)
+        usable = ht_usable_learn(q, ht_seal_padded_other(size));
     if (UNLIKELY(other && usable < size + HT_SEAL_SIZE) ||
         UNLIKELY(!ht_track_resized_fast(ht_self, old, size, entry, tag_key, &site))) {
         ht_track_resized(old, q, size, entry);
@@ -295,7 +347,8 @@ static OUTLINED void *resize_aside(void *p, size_t size, ht_entry entry)
     if (size >= HT_SHORT_WAY_BELOW || thread->busy || ht_heap_may_own(p))
         return resize_cold(p, size, entry);
     if (over_other(thread))
-        return ht_seal_read_other(p, ht_real.malloc_usable_size(p), &old) && is_known(&old, size)
+        return (LIKELY(ht_seal_read_guessed(p, &old)) || ht_seal_read_asked(p, &old)) &&
+                       is_known(&old, size)
                    ? resize_known(p, &old, size, entry, true)
                    : resize_cold(p, size, entry);
     if (ht_slow != HT_SLOW_PROBATION || !ht_seal_read_fast(p, &old) || !is_known(&old, size))
@@ -392,25 +445,34 @@ EXPORT void *pvalloc(size_t size)
     return p;
 }
 
-EXPORT size_t malloc_usable_size(void *p)
+/* A block of glibc's, one whose size must be asked for, or a stranger. */
+static OUTLINED size_t usable_aside(void *p)
 {
     struct ht_block block;
     if (!p)
         return 0;
-    if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && !ht_heap_may_own(p)) {
-        size_t usable = ht_real.malloc_usable_size(p);
-        if (LIKELY(ht_seal_read_other(p, usable, &block)))
-            return ht_seal_usable(&block, p);
+    if (ht_heap_may_own(p)) {
+        if (ht_bootstrap_owns(p))
+            return ht_bootstrap_usable(p);
+        if (ht_heap_owns(p))
+            return ht_heap_usable(p);
     }
-    if (ht_bootstrap_owns(p))
-        return ht_bootstrap_usable(p);
-    if (ht_heap_owns(p))
-        return ht_heap_usable(p);
     if (!ht_boot())
         return 0;
+    if ((ht_slow & HT_SLOW_ALLOCATOR) && ht_seal_read_asked(p, &block))
+        return ht_seal_usable(&block, p);
     if (ht_seal_read(p, &block) == HT_SEAL_VALID)
         return ht_seal_usable(&block, p);
     return ht_real.malloc_usable_size(p);
+}
+
+/* Some programs ask for every block that they allocate, and that they free. */
+EXPORT size_t malloc_usable_size(void *p)
+{
+    struct ht_block block;
+    if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && LIKELY(p) && LIKELY(ht_seal_read_guessed(p, &block)))
+        return ht_seal_usable(&block, p);
+    return usable_aside(p);
 }
 
 EXPORT void free_sized(void *p, size_t size);

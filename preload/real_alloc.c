@@ -166,6 +166,25 @@ static bool chunk_layout_holds(void)
 static void *(*volatile asked_by_name)(size_t) = malloc;
 static bool redirected; /* calls of our malloc end elsewhere */
 
+/*
+ * jemalloc's nallocx, or NULL where the allocator is another. The block of a request has the size
+ * that this tells, whether it comes from malloc, calloc or realloc, be it profiled, guarded or
+ * resized in place: so all versions since 4.0 assert when they are built for debugging. Others have
+ * a function of this name, too, and promise less; none has all of these.
+ */
+static void *find_nallocx(void)
+{
+    static const char *const names[] = {"mallctlbymib", "malloc_stats_print", "xallocx", "sallocx",
+                                        "nallocx"};
+    void *found = NULL;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        found = dlsym(RTLD_NEXT, names[i]);
+        if (!same_library(found, (void *)ht_real.malloc))
+            return NULL;
+    }
+    return found;
+}
+
 bool ht_real_resolve(void)
 {
     if (stage == RESOLVED)
@@ -193,6 +212,8 @@ bool ht_real_resolve(void)
     ht_real.sizes_unknown =
         !same_library((void *)ht_real.malloc, (void *)ht_real.malloc_usable_size);
     ht_real.chunk_layout_known = chunk_layout_holds();
+    if (!ht_real.chunk_layout_known)
+        *(void **)&ht_real.nallocx = find_nallocx();
     errno = saved;
     return true;
 }

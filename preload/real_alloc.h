@@ -60,6 +60,9 @@ struct ht_real {
     /* glibc's allocator lies beneath and its chunk layout was found as expected, so that the
      * usable size of a block can be read in front of it. */
     bool chunk_layout_known;
+    /* The allocator is jemalloc, whose blocks for the same request always have the same usable
+     * size: this tells it. NULL with all others. */
+    size_t (*nallocx)(size_t size, int flags);
     /* The allocator does not say how large its blocks are: there is no place for a seal. */
     bool sizes_unknown;
     /* Some operator new or delete is the program's own: all of ours pass through, unsealed. */

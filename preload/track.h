@@ -153,13 +153,18 @@ static inline bool ht_track_freed_fast(struct ht_thread *thread, void *p)
     return __builtin_expect(ht_seal_read_fast(p, &block), 1) && ht_track_going(thread, &block);
 }
 
-/* The same with another allocator beneath, which is asked once. */
-static inline bool ht_track_freed_other(struct ht_thread *thread, void *p)
+/* The same with another allocator beneath, where the block's size is guessed. */
+static inline bool ht_track_freed_guessed(struct ht_thread *thread, void *p)
 {
     struct ht_block block;
-    return !ht_heap_may_own(p) &&
-           __builtin_expect(ht_seal_read_other(p, ht_real.malloc_usable_size(p), &block), 1) &&
-           ht_track_going(thread, &block);
+    return __builtin_expect(ht_seal_read_guessed(p, &block), 1) && ht_track_going(thread, &block);
+}
+
+/* The same where the allocator is asked for it. */
+static inline bool ht_track_freed_asked(struct ht_thread *thread, void *p)
+{
+    struct ht_block block;
+    return !ht_heap_may_own(p) && ht_seal_read_asked(p, &block) && ht_track_going(thread, &block);
 }
 
 #endif
