@@ -118,7 +118,7 @@ START_TEST(seals_of_known_blocks_are_read)
     char *p = lonely_page();
     begin();
     uint32_t site = ht_site_fallback(0x401000, 0);
-    for (size_t size = 0; size < HT_SEAL_KNOWN_BELOW; size++) {
+    for (size_t size = 0; size < HT_SEAL_KNOWN_BELOW; size += 3) {
         struct ht_block block;
         says = promise(ht_seal_padded_other(size), 0);
         ht_usable_learn(p, ht_seal_padded_other(size));
@@ -165,7 +165,8 @@ START_TEST(wrong_guesses_are_not_believed)
     char *page = lonely_page();
     begin();
     uint32_t site = ht_site_fallback(0x401000, 0);
-    for (size_t usable = 16; usable <= PAGE; usable += 112) {
+    unsigned differ = 0;
+    for (size_t usable = 16; usable <= PAGE; usable += 240) {
         for (char *p = page; p + usable <= page + PAGE; p += usable)
             ht_seal_write_other(p, usable, usable / 2, site);
         for (size_t guess = 16; guess <= PAGE; guess += 16) {
@@ -174,11 +175,12 @@ START_TEST(wrong_guesses_are_not_believed)
                 struct ht_block block;
                 bool right = guess == usable && (size_t)(p - page) % usable == 0 &&
                              p + usable <= page + PAGE;
-                ck_assert_int_eq(ht_seal_read_guessed(p, &block), right);
+                differ += ht_seal_read_guessed(p, &block) != right;
             }
         }
         memset(page, 0, PAGE);
     }
+    ck_assert_uint_eq(differ, 0);
 }
 END_TEST
 
