@@ -145,7 +145,7 @@ static inline __attribute__((always_inline)) void *allocate_known(enum how how, 
 {
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
-    if (UNLIKELY(size >= HT_SEAL_KNOWN_BELOW) || !over_other(thread))
+    if (UNLIKELY((size | thread->busy) >= ht_known_way_below)) /* as in allocate_from */
         return allocate_other(how, 16, size, entry);
     void *p = ask(how, 16, ht_seal_padded_other(size));
     if (UNLIKELY(!p))
@@ -231,25 +231,22 @@ static COLD void release_cold(void *p)
     ht_real.free(p);
 }
 
-/* The short way over another allocator where it must be asked. */
-static OUTLINED void release_asked(void *p)
+/* The short way over another allocator, on a thread that is not busy, where it must be asked. */
+static OUTLINED void release_asked(void *p, struct ht_thread *thread)
 {
-    struct ht_thread *thread = ht_self;
-    if ((ht_slow & HT_SLOW_ALLOCATOR) && !thread->busy && ht_track_freed_asked(thread, p))
+    if (ht_track_freed_asked(thread, p))
         ht_real.free(p);
     else
         release_cold(p);
 }
 
-/* The same for freeing; for no other reason is it otherwise: what was counted is counted out. */
-static OUTLINED void release_other(void *p)
+/* The same where it need not. */
+static OUTLINED void release_other(void *p, struct ht_thread *thread)
 {
-    struct ht_thread *thread = ht_self;
-    if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && LIKELY(!thread->busy) &&
-        LIKELY(ht_track_freed_guessed(thread, p)))
+    if (LIKELY(ht_track_freed_guessed(thread, p)))
         ht_real.free(p);
     else
-        release_asked(p);
+        release_asked(p, thread);
 }
 
 /* Every way out is a tail call, so that the common path saves no register. */
@@ -263,10 +260,17 @@ static inline __attribute__((always_inline)) void release(void *p)
     __builtin_prefetch((char *)p + 64, 1);
     __builtin_prefetch((char *)p + 128, 1);
     __builtin_prefetch((char *)p + 192, 1);
-    if (UNLIKELY(thread->busy | ht_slow_free) || UNLIKELY(!ht_track_freed_fast(thread, p)))
-        release_other(p);
-    else
+    uint64_t aside = thread->busy | ht_slow_free;
+    if (UNLIKELY(aside)) {
+        if (aside == HT_SLOW_ALLOCATOR)
+            release_other(p, thread);
+        else
+            release_cold(p);
+    } else if (LIKELY(ht_track_freed_fast(thread, p))) {
         ht_real.free(p);
+    } else {
+        release_cold(p);
+    }
 }
 
 /* ---- resizing -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 uint32_t ht_slow;
 uint32_t ht_slow_free;
 size_t ht_short_way_below = HT_SHORT_WAY_BELOW;
+size_t ht_known_way_below;
 
 /* Whoever changes the reasons last, in whatever order the threads run, leaves what fits them. */
 static void follow_reasons(void)
@@ -14,6 +15,8 @@ static void follow_reasons(void)
     do {
         seen = __atomic_load_n(&ht_slow, __ATOMIC_SEQ_CST);
         __atomic_store_n(&ht_short_way_below, seen ? 0 : HT_SHORT_WAY_BELOW, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&ht_known_way_below, seen == HT_SLOW_ALLOCATOR ? HT_SEAL_KNOWN_BELOW : 0,
+                         __ATOMIC_SEQ_CST);
     } while (__atomic_load_n(&ht_slow, __ATOMIC_SEQ_CST) != seen);
 }
 

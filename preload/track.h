@@ -30,6 +30,11 @@ extern uint32_t ht_slow HT_HIDDEN;
 extern size_t ht_short_way_below HT_HIDDEN;
 _Static_assert(HT_SHORT_WAY_BELOW <= HT_UNBORN, "whoever is busy does not go the short way");
 
+/* The same over another allocator, where it may be known how much that gives: 0 while `ht_slow` is
+ * anything but HT_SLOW_ALLOCATOR. */
+extern size_t ht_known_way_below HT_HIDDEN;
+_Static_assert(HT_SEAL_KNOWN_BELOW <= HT_UNBORN, "see HT_SHORT_WAY_BELOW");
+
 /* Not 0: frees may not go the short way, either: the last of these reasons. The others are none for
  * them: what was counted is counted out. */
 extern uint32_t ht_slow_free HT_HIDDEN;

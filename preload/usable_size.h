@@ -29,7 +29,7 @@
 #define HT_GUESSES    (1u << 16)
 
 /* Requests that are multiples of 8 up to here may be known. */
-#define HT_USABLE_REQUEST 4096u
+#define HT_USABLE_REQUEST 10240u
 
 /* A known block has fewer usable bytes than this beyond its request: no seal needs an escape. */
 #define HT_USABLE_SURPLUS 2048u
