@@ -474,7 +474,8 @@ static OUTLINED size_t usable_aside(void *p)
 EXPORT size_t malloc_usable_size(void *p)
 {
     struct ht_block block;
-    if (LIKELY(ht_slow & HT_SLOW_ALLOCATOR) && LIKELY(p) && LIKELY(ht_seal_read_guessed(p, &block)))
+    if (LIKELY(ht_slow_free == HT_SLOW_ALLOCATOR) && LIKELY(p) &&
+        LIKELY(ht_seal_read_guessed(p, &block)))
         return ht_seal_usable(&block, p);
     return usable_aside(p);
 }

@@ -204,7 +204,8 @@ bool ht_real_resolve(void)
         ht_real.free(block);
     }
     /* Ours would have taken it from the arena. */
-    void *asked = is_loaded(behind_libc) ? asked_by_name(1) : NULL;
+    ht_real.blocks_guarded = is_loaded(behind_libc);
+    void *asked = ht_real.blocks_guarded ? asked_by_name(1) : NULL;
     redirected = asked && !ht_bootstrap_owns(asked);
     if (redirected)
         ht_real.free(asked);

@@ -65,6 +65,8 @@ struct ht_real {
     size_t (*nallocx)(size_t size, int flags);
     /* The allocator does not say how large its blocks are: there is no place for a seal. */
     bool sizes_unknown;
+    /* Somebody reports whoever reads beyond the end of a block. */
+    bool blocks_guarded;
     /* Some operator new or delete is the program's own: all of ours pass through, unsealed. */
     bool operators_foreign;
     /* The C++ operators come from the allocator itself, not from a C++ runtime over malloc. */

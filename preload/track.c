@@ -23,7 +23,8 @@ static void follow_reasons(void)
 void ht_slow_add(uint32_t reason)
 {
     __atomic_fetch_or(&ht_slow, reason, __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&ht_slow_free, reason & HT_SLOW_ALLOCATOR, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&ht_slow_free, reason & (HT_SLOW_ALLOCATOR | HT_SLOW_GUARDED),
+                      __ATOMIC_RELAXED);
     follow_reasons();
 }
 

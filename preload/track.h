@@ -23,6 +23,7 @@
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
 #define HT_SLOW_PROBATION 2u /* counted; each allocation asks whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator. For good */
+#define HT_SLOW_GUARDED   8u /* counted; nothing beyond a block may be read. For good */
 extern uint32_t ht_slow HT_HIDDEN;
 
 /* Allocations of fewer bytes may go the short way: 0 while `ht_slow` is not 0. */
@@ -35,8 +36,8 @@ _Static_assert(HT_SHORT_WAY_BELOW <= HT_UNBORN, "whoever is busy does not go the
 extern size_t ht_known_way_below HT_HIDDEN;
 _Static_assert(HT_SEAL_KNOWN_BELOW <= HT_UNBORN, "see HT_SHORT_WAY_BELOW");
 
-/* Not 0: frees may not go the short way, either: the last of these reasons. The others are none for
- * them: what was counted is counted out. */
+/* Not 0: frees may not go the short way, either: the last two of these reasons. The others are none
+ * for them: what was counted is counted out. */
 extern uint32_t ht_slow_free HT_HIDDEN;
 
 /* Adds a reason, or takes it back and says whether it was there. Any thread. */

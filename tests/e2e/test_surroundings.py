@@ -195,6 +195,21 @@ class Surroundings(harness.TallyTest):
         self.expect("under valgrind: what is counted is not all there is",
                     quality["static_allocator"], True)
 
+    def test_over_valgrind(self):
+        """Where it leaves the program's calls to heaptally, all is counted, and nothing beside a block
+        is read."""
+        valgrind = [harness.need_program(self, "valgrind"), "-q", "--undef-value-errors=no",
+                    "--error-exitcode=9", "--soname-synonyms=somalloc=nouserintercepts",
+                    harness.program("usable_size")]
+        result = self.tally(valgrind, options={"ONLY": "usable_size"})
+        if "debuginfo reader" in result.err:
+            self.skipTest("valgrind does not know this compiler's debug information")
+        self.expect("over valgrind: exit status and what it reports", (result.status, result.err),
+                    (0, ""))
+        whole = harness.controller(self.report(self.only_snapshot("usable_size")), "whole")
+        self.expect("over valgrind: blocks ever and live",
+                    (whole["allocated_blocks"], whole["live_blocks"]), (18000, 90))
+
     def test_file_is_private(self):
         self.tallied([harness.program("just_allocate")])
         mode = os.stat(self.only_snapshot()).st_mode & 0o777
