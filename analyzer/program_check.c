@@ -132,8 +132,8 @@ static bool has_interpreter(Elf *elf)
     return false;
 }
 
-/* Whether a symbol table of the file defines a function malloc. */
-static bool table_defines_malloc(Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
+/* Whether a symbol table of the file defines a function of this name. */
+static bool table_defines(Elf *elf, Elf_Scn *section, const GElf_Shdr *header, const char *function)
 {
     Elf_Data *data = elf_getdata(section, NULL);
     size_t count = data && header->sh_entsize ? data->d_size / header->sh_entsize : 0;
@@ -143,20 +143,53 @@ static bool table_defines_malloc(Elf *elf, Elf_Scn *section, const GElf_Shdr *he
             GELF_ST_TYPE(symbol.st_info) != STT_FUNC)
             continue;
         const char *name = elf_strptr(elf, header->sh_link, symbol.st_name);
-        if (name && strcmp(name, "malloc") == 0)
+        if (name && strcmp(name, function) == 0)
             return true;
     }
     return false;
 }
 
-static bool defines_malloc(Elf *elf)
+static bool defines(Elf *elf, const char *function)
 {
     for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section));) {
         GElf_Shdr header;
         if (gelf_getshdr(section, &header) &&
             (header.sh_type == SHT_SYMTAB || header.sh_type == SHT_DYNSYM) &&
-            table_defines_malloc(elf, section, &header))
+            table_defines(elf, section, &header, function))
             return true;
+    }
+    return false;
+}
+
+/* Whether a library that the file is linked with is the run time of a sanitizer that stands in
+ * front of malloc itself. */
+static bool is_sanitizer(const char *library)
+{
+    static const char *const runtimes[] = {
+        "libasan.so",       "libhwasan.so",       "liblsan.so",      "libtsan.so",
+        "libclang_rt.asan", "libclang_rt.hwasan", "libclang_rt.tsan"};
+    for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
+        if (strncmp(library, runtimes[i], strlen(runtimes[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool needs_sanitizer(Elf *elf)
+{
+    for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section));) {
+        GElf_Shdr header;
+        if (!gelf_getshdr(section, &header) || header.sh_type != SHT_DYNAMIC || !header.sh_entsize)
+            continue;
+        Elf_Data *data = elf_getdata(section, NULL);
+        size_t count = data ? data->d_size / header.sh_entsize : 0;
+        for (size_t i = 0; i < count; i++) {
+            GElf_Dyn entry;
+            const char *name = NULL;
+            if (gelf_getdyn(data, (int)i, &entry) && entry.d_tag == DT_NEEDED)
+                name = elf_strptr(elf, header.sh_link, entry.d_un.d_val);
+            if (name && is_sanitizer(name))
+                return true;
+        }
     }
     return false;
 }
@@ -228,7 +261,12 @@ static enum ht_program_fate check_elf(struct elf_file *program, const char **wha
         *mend = "link it dynamically";
         return HT_PROGRAM_REFUSED;
     }
-    if (defines_malloc(program->elf)) {
+    if (needs_sanitizer(program->elf) || defines(program->elf, "__tsan_init")) {
+        *what = "is built with a sanitizer, which wants malloc for itself";
+        *mend = "build it without -fsanitize=address, leak or thread";
+        return HT_PROGRAM_REFUSED;
+    }
+    if (defines(program->elf, "malloc")) {
         *what = "has an allocator linked in: what that gives out is not seen";
         *mend = "link the allocator as a shared library";
         return HT_PROGRAM_WARN;

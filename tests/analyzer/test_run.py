@@ -220,6 +220,29 @@ class Run(driver.Case):
             self.assertTrue(compile_c(path, source, *flags))
             self.one_line(self.run_it(path), 0, path, "warning", "allocator")
 
+    def test_sanitizers(self):
+        """They end a program in which somebody else is in front of malloc."""
+        runtime = self.path("libtsan.so.2")
+        self.assertTrue(compile_c(runtime, "int x;", "-shared", "-fPIC",
+                                  "-Wl,-soname,libtsan.so.2"))
+        linked = ["-Wl,--no-as-needed", f"-L{self.dir}", "-l:libtsan.so.2"]
+        for name, source, flags in (
+                ("shared", "int main(void) { return 0; }", linked),
+                ("linked_in", "void __tsan_init(void) {} int main(void) { return 0; }", [])):
+            path = self.path(name)
+            self.assertTrue(compile_c(path, source, *flags))
+            self.one_line(self.run_it(path), 125, path, "sanitizer", "-fsanitize")
+
+    def test_sanitizer_that_leaves_malloc_alone(self):
+        runtime = self.path("libubsan.so.1")
+        self.assertTrue(compile_c(runtime, "int x;", "-shared", "-fPIC",
+                                  "-Wl,-soname,libubsan.so.1"))
+        path = self.path("ubsan")
+        self.assertTrue(compile_c(path, "int main(void) { return 0; }", "-Wl,--no-as-needed",
+                                  f"-L{self.dir}", "-l:libubsan.so.1", f"-Wl,-rpath,{self.dir}"))
+        done = self.run_it(path)
+        self.assertEqual((done.returncode, done.err), (0, ""))
+
     # ---- our own mistakes ----
 
     def test_usage(self):
