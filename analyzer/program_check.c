@@ -120,16 +120,28 @@ static char *interpreter_of(const char *path)
 
 /* ---- ELF files ------------------------------------------------------------------------------- */
 
-static bool has_interpreter(Elf *elf)
+/* The dynamic loader that the file names; NULL where it names none. Lives as long as `elf`. */
+static const char *interpreter_in(Elf *elf)
 {
     size_t count = 0;
     elf_getphdrnum(elf, &count);
     for (size_t i = 0; i < count; i++) {
         GElf_Phdr segment;
-        if (gelf_getphdr(elf, (int)i, &segment) && segment.p_type == PT_INTERP)
-            return true;
+        if (!gelf_getphdr(elf, (int)i, &segment) || segment.p_type != PT_INTERP)
+            continue;
+        Elf_Data *data =
+            elf_getdata_rawchunk(elf, (int64_t)segment.p_offset, segment.p_filesz, ELF_T_BYTE);
+        bool ends = data && data->d_size > 0 && !((char *)data->d_buf)[data->d_size - 1];
+        return ends ? data->d_buf : "";
     }
-    return false;
+    return NULL;
+}
+
+/* Whether a path's last component begins like this. */
+static bool is_named(const char *path, const char *beginning)
+{
+    const char *slash = strrchr(path, '/');
+    return strncmp(slash ? slash + 1 : path, beginning, strlen(beginning)) == 0;
 }
 
 /* Whether a symbol table of the file defines a function of this name. */
@@ -256,9 +268,15 @@ static enum ht_program_fate check_elf(struct elf_file *program, const char **wha
         *mend = "use a heaptally that was built for it";
         return HT_PROGRAM_REFUSED;
     }
-    if (!has_interpreter(program->elf)) {
+    const char *interpreter = interpreter_in(program->elf);
+    if (!interpreter) {
         *what = "is statically linked: nothing can be preloaded into it";
         *mend = "link it dynamically";
+        return HT_PROGRAM_REFUSED;
+    }
+    if (is_named(interpreter, "ld-musl")) {
+        *what = "is built for musl: a library of glibc cannot be preloaded into it";
+        *mend = "build it for glibc";
         return HT_PROGRAM_REFUSED;
     }
     if (needs_sanitizer(program->elf) || defines(program->elf, "__tsan_init")) {

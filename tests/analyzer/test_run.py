@@ -220,6 +220,12 @@ class Run(driver.Case):
             self.assertTrue(compile_c(path, source, *flags))
             self.one_line(self.run_it(path), 0, path, "warning", "allocator")
 
+    def test_another_libc(self):
+        path = self.path("musl")
+        self.assertTrue(compile_c(path, "int main(void) { return 0; }",
+                                  "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"))
+        self.one_line(self.run_it(path), 125, path, "musl")
+
     def test_sanitizers(self):
         """They end a program in which somebody else is in front of malloc."""
         runtime = self.path("libtsan.so.2")
