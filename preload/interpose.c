@@ -255,22 +255,23 @@ static inline __attribute__((always_inline)) void release(void *p)
     struct ht_thread *thread = ht_self;
     if (UNLIKELY(!p))
         return;
-    /* The seal stands at the end of a block that may have long left the caches; the end is known
-     * only once the size in front of it has come. Most blocks are small: ask for both at once. */
-    __builtin_prefetch((char *)p + 64, 1);
-    __builtin_prefetch((char *)p + 128, 1);
-    __builtin_prefetch((char *)p + 192, 1);
     uint64_t aside = thread->busy | ht_slow_free;
     if (UNLIKELY(aside)) {
         if (aside == HT_SLOW_ALLOCATOR)
             release_other(p, thread);
         else
             release_cold(p);
-    } else if (LIKELY(ht_track_freed_fast(thread, p))) {
-        ht_real.free(p);
-    } else {
-        release_cold(p);
+        return;
     }
+    /* The seal stands at the end of a block that may have long left the caches; the end is known
+     * only once the size in front of it has come. Most blocks are small: ask for both at once. */
+    __builtin_prefetch((char *)p + 64, 1);
+    __builtin_prefetch((char *)p + 128, 1);
+    __builtin_prefetch((char *)p + 192, 1);
+    if (LIKELY(ht_track_freed_fast(thread, p)))
+        ht_real.free(p);
+    else
+        release_cold(p);
 }
 
 /* ---- resizing -----------------------------------------------------------------------------------
