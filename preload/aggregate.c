@@ -196,15 +196,14 @@ static void take_scope(struct ht_site_view *view, uint32_t scope, uint32_t stack
 /* False where it is too early: the site is so new that its frames are not described. */
 static bool use_stack_site(uint32_t site)
 {
-    uint32_t stack = ht_site_stack(site);
-    uint32_t first = ht_intern_first(&ht_sites, ht_intern_key(&ht_sites, site));
-    if (!ht_rules_described(stack) || (first < site && !use_stack_site(first)))
+    uint32_t canonical = ht_site_canonical(site), stack = ht_site_stack(site);
+    if (!canonical || !ht_rules_described(stack) ||
+        (canonical != site && !use_stack_site(canonical)))
         return false;
     struct ht_site_view *view = use_site(site);
     if (!view)
         return false;
-    if (first < site) /* the key has two ids: the earlier one stands for both */
-        view->canonical = first;
+    view->canonical = canonical;
     view->fallback = ht_stack_is_fallback(stack);
     take_scope(view, ht_site_tag(site), stack);
     view->construct = (uint16_t)ht_rules_construct(stack);
@@ -238,29 +237,18 @@ static void use_tag_sites(void)
 
 static void use_new_stack_sites(void)
 {
-    static uint32_t seen;
-    uint32_t used = 0;
-    unsigned segments = ht_intern_segments(&ht_sites);
-    for (unsigned s = 0; s < segments; s++)
-        used += ht_sites.segments[s].used;
-    if (used == seen)
-        return;
+    static uint32_t seen = HT_SITE_BASE; /* all before are in the list */
+    uint32_t end = ht_sites_end(), taken_in = 0;
     bool all = true;
-    uint32_t taken_in = 0;
-    for (unsigned s = 0; s < segments; s++) {
-        struct ht_intern_segment *segment = &ht_sites.segments[s];
-        for (uint32_t i = 0; i < segment->size; i++) {
-            if (!__atomic_load_n(&segment->slots[i], __ATOMIC_ACQUIRE) ||
-                view_of(segment->base + i))
-                continue;
-            if (!use_stack_site(segment->base + i))
-                all = false;
+    for (uint32_t site = seen; site < end; site++) {
+        if (!view_of(site)) {
+            all = use_stack_site(site) && all;
             if (++taken_in % BETWEEN_ANSWERS == 0)
                 ht_unwind_answer();
         }
+        if (all)
+            seen = site + 1;
     }
-    if (all)
-        seen = used;
 }
 
 /* A capture was worked off: its provisional site is `site` from now on (which is taken in by the

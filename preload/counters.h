@@ -16,7 +16,9 @@
  * Site ids are in ranges, each with an array of totals:
  *   0 .. HT_TAGS - 1               the tag alone is known; the id is the tag's (0: not even that)
  *   HT_PROVISIONAL_BASE ..         a stack that waits to be unwound
- *   HT_SITE_BASE ..                (stack, tag), see site_table.h
+ *   HT_SITE_BASE ..                (stack, tag), see site_table.h: one after the other as they
+ * come, so that a loop of few call sites has all of their cells close together, and none that two
+ * of them have to share
  */
 #ifndef HEAPTALLY_COUNTERS_H
 #define HEAPTALLY_COUNTERS_H
@@ -42,6 +44,7 @@
 struct ht_total {
     uint64_t figures[HT_FIGURES]; /* atomic add, any thread */
     uint32_t started, finished;   /* evictions into this total; atomic add, any thread */
+    uint64_t key;                 /* see site_table.h; of a site that is a (stack, tag) alone */
 };
 
 struct ht_total_range {
@@ -60,12 +63,17 @@ extern struct ht_total_range ht_total_ranges[HT_RANGES];
 /* Lays the totals of a range. False without memory. */
 bool ht_totals_lay(unsigned range);
 
-static inline struct ht_total *ht_total(uint32_t site)
+/* The total of a site, which is of one of the ranges from `range` on. */
+static inline struct ht_total *ht_total_from(struct ht_total_range *range, uint32_t site)
 {
-    struct ht_total_range *range = ht_total_ranges;
     while (site - range->base >= range->size)
         range++;
     return &range->totals[site - range->base];
+}
+
+static inline struct ht_total *ht_total(uint32_t site)
+{
+    return ht_total_from(ht_total_ranges, site);
 }
 
 /* The cell in which a thread counts a site, if it is the site's. */
@@ -99,7 +107,7 @@ static inline void ht_cell_fetch(struct ht_thread *thread, uint32_t site)
         return;
     const struct ht_total *total = ht_total(owner);
     __builtin_prefetch(total->figures, 1);
-    __builtin_prefetch(&total->finished, 1); /* every second total lies in two lines */
+    __builtin_prefetch(&total->finished, 1); /* half of the totals lie in two lines */
 }
 
 /* Moves what the cell of `site` holds to the totals and gives it to `site`. The thread must be

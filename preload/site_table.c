@@ -4,13 +4,62 @@
 #include "tag.h"
 
 struct ht_intern ht_sites = {
-    .stride = 1,
+    .stride = 2,
     .segments = {{.base = HT_SITE_BASE, .size = HT_SITE_SEGMENT_0},
                  {.base = HT_SITE_BASE_1, .size = HT_SITE_SEGMENT_1},
                  {.base = HT_SITE_BASE_2, .size = HT_SITE_SEGMENT_2},
                  {.base = HT_SITE_BASE_3, .size = HT_SITE_SEGMENT_3}},
 };
 _Static_assert(HT_SITE_LIMIT < 1u << 20, "a site id fits the seal");
+
+static uint32_t end = HT_SITE_BASE; /* behind the last id that was given out */
+
+uint32_t ht_sites_end(void)
+{
+    return __atomic_load_n(&end, __ATOMIC_ACQUIRE);
+}
+
+/* How many ranges of totals are laid for ids. */
+static unsigned ranges_laid(void)
+{
+    const struct ht_total_range *range = ht_total_ranges + HT_RANGE_SITES;
+    unsigned laid = 0;
+    while (laid < HT_INTERN_SEGMENTS && __atomic_load_n(&range[laid].totals, __ATOMIC_ACQUIRE))
+        laid++;
+    return laid;
+}
+
+/* Ids below have totals, if at least one range is laid. */
+static uint32_t limit_of(unsigned ranges)
+{
+    const struct ht_total_range *last = &ht_total_ranges[HT_RANGE_SITES + ranges - 1];
+    return last->base + last->size;
+}
+
+uint32_t ht_site_number(uint64_t *id, uint64_t key)
+{
+    unsigned laid = ranges_laid();
+    uint32_t next = __atomic_load_n(&end, __ATOMIC_RELAXED);
+    do
+        if (laid == 0 || next >= limit_of(laid))
+            return HT_INTERN_FULL;
+    while (!__atomic_compare_exchange_n(&end, &next, next + 1, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+    __atomic_store_n(&ht_total(next)->key, key, __ATOMIC_RELEASE);
+    uint64_t stands = 0;
+    return __atomic_compare_exchange_n(id, &stands, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+               ? next
+               : (uint32_t)stands;
+}
+
+uint32_t ht_site_canonical(uint32_t site)
+{
+    uint64_t key = ht_site_key(site);
+    uint32_t slot = key ? ht_intern_first(&ht_sites, key) : HT_INTERN_FULL;
+    if (slot == HT_INTERN_FULL)
+        return 0;
+    return (uint32_t)__atomic_load_n(ht_intern_slot(&ht_sites, slot) + 1, __ATOMIC_ACQUIRE);
+}
 
 uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
 {
@@ -30,10 +79,7 @@ bool ht_site_exists(uint32_t site)
         return site == 0 || ht_tag(site);
     if (site < HT_SITE_BASE)
         return ht_provisional_tags[site - HT_PROVISIONAL_BASE] != 0;
-    for (unsigned s = 0; s < HT_INTERN_SEGMENTS && ht_sites.segments[s].slots; s++)
-        if (site - ht_sites.segments[s].base < ht_sites.segments[s].size)
-            return ht_intern_key(&ht_sites, site) != 0;
-    return false;
+    return site < ht_sites_end() && ht_site_key(site) != 0;
 }
 
 bool ht_site_begin(void)
@@ -47,9 +93,11 @@ void ht_site_grow(void)
 {
     ht_intern_grow(&ht_frames);
     ht_intern_grow(&ht_stacks);
-    /* The totals of a segment must be there before any of its ids is. */
-    if (ht_intern_wants_room(&ht_sites) &&
-        ht_totals_lay(HT_RANGE_SITES + ht_intern_segments(&ht_sites)))
-        ht_intern_grow(&ht_sites);
+    ht_intern_grow(&ht_sites);
+    unsigned laid = ranges_laid();
+    if (laid < HT_INTERN_SEGMENTS &&
+        (laid == 0 ||
+         limit_of(laid) - ht_sites_end() < ht_total_ranges[HT_RANGE_SITES + laid - 1].size / 2))
+        ht_totals_lay(HT_RANGE_SITES + laid);
     ht_memo_rooms_grow(ht_intern_used(&ht_sites));
 }

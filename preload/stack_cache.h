@@ -63,9 +63,9 @@ struct ht_memo_record {
     uint64_t key;
     uint32_t site;
     uint32_t enough;                    /* what comparing the near words gives where that is all */
-    uint64_t values[1 + HT_MEMO_ALONE]; /* the return address and the words after it */
-    uint32_t distances[HT_MEMO_ALONE];  /* of these */
     uint32_t place;                     /* ht_cell_place(site) */
+    uint32_t distances[HT_MEMO_ALONE];  /* of the words after the return address */
+    uint64_t values[1 + HT_MEMO_ALONE]; /* the return address and these */
     uint32_t far_bytes;                 /* of `far`; 0 where there are no groups */
     uint32_t far_values;                /* where the values of `far` are: bytes from there */
     uint32_t unused[2];                 /* 0 */

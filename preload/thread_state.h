@@ -109,14 +109,14 @@ struct ht_thread {
     struct ht_moving moving;     /* see counters.c */
     uint32_t asking;             /* the frame whose rule is being asked for, or 0 */
 
-    struct ht_walk_log walk_log; /* the last walk, and room for the next: see walk_log.h */
-
+    /* What every allocation goes through: of a loop of few call sites on as few pages as can be. */
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
+    uint32_t cell_sites[HT_CELLS];      /* whose figures a cell holds, or HT_NO_SITE */
     struct ht_cell cells[HT_CELLS];
-    uint32_t cell_sites[HT_CELLS]; /* whose figures a cell holds, or HT_NO_SITE */
-
     int32_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records; 0, where none is, for none:
                                                     any thread may empty it */
+
+    struct ht_walk_log walk_log; /* the last walk, and room for the next: see walk_log.h */
     struct ht_memo_room first_room;
 } __attribute__((aligned(64)));
 

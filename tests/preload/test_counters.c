@@ -221,18 +221,77 @@ START_TEST(sites_wait_for_memory)
 END_TEST
 #endif
 
+/* Sites have ids in the order in which they come up: the cells of one loop lie side by side. */
+START_TEST(sites_are_numbered_in_order)
+{
+    support_begin();
+    uint32_t first = ht_site_fallback(0x710000, 0);
+    for (unsigned i = 1; i < 300; i++)
+        ck_assert_uint_eq(ht_site_fallback(0x710000 + 64 * i, 0), first + i);
+    ck_assert_uint_eq(ht_site_fallback(0x710000, 0), first);
+    ck_assert_uint_eq(ht_sites_end(), first + 300);
+    ck_assert(ht_site_exists(first + 299));
+    ck_assert(!ht_site_exists(first + 300));
+}
+END_TEST
+
+/* Two threads that find a site without an id take one each: that of the one stands for both, and
+ * what the other has is a site at which nothing was counted. */
+START_TEST(of_two_numbers_one_stands)
+{
+    support_begin();
+    ck_assert(ht_aggregate_begin());
+    uint32_t site = ht_site_fallback(0x710000, 0);
+    uint64_t key = ht_site_key(site);
+    uint64_t *id = ht_intern_slot(&ht_sites, ht_intern(&ht_sites, key, false)) + 1;
+    ck_assert_uint_eq(*id, site);
+    ck_assert_uint_eq(ht_site_number(id, key), site);
+    ck_assert_uint_eq(*id, site);
+    ck_assert_uint_eq(ht_sites_end(), site + 2);
+    ht_count_shared(site, HT_ALLOCATED_BYTES, 100);
+    ht_aggregate_answer();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_uint_eq(ht_site_view(site)->canonical, site);
+    ck_assert_uint_eq(ht_site_view(site)->now.allocated_bytes, 100);
+    ck_assert_uint_eq(ht_site_view(site + 1)->canonical, site);
+    ck_assert_uint_eq(ht_site_view(site + 1)->now.allocated_blocks, 0);
+}
+END_TEST
+
+/* A site that has no id yet is not in the list; once it has one, it is. */
+START_TEST(a_site_without_a_number_waits)
+{
+    support_begin();
+    ck_assert(ht_aggregate_begin());
+    uint32_t other = ht_site_fallback(0x710000, 0);
+    uint64_t key = ht_site_key(other);
+    uint64_t *id = ht_intern_slot(&ht_sites, ht_intern(&ht_sites, key, false)) + 1;
+    uint32_t late = ht_site_number(id, key);
+    ck_assert_uint_eq(late, other);
+    *id = 0; /* as for a thread that was preempted before it wrote it there */
+    ht_aggregate_answer();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_ptr_null(ht_site_view(other));
+    *id = other;
+    ht_count_shared(other, HT_ALLOCATED_BYTES, 7);
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    ck_assert_uint_eq(ht_site_view(other)->now.allocated_bytes, 7);
+}
+END_TEST
+
 /* A key that got two ids: both are one site, the earlier, whichever was counted or seen first. */
 START_TEST(two_ids_are_one_site)
 {
     support_begin();
     ck_assert(ht_aggregate_begin());
     uint32_t early = ht_site_fallback(0x710000, 0);
-    uint64_t key = ht_intern_key(&ht_sites, early);
+    uint64_t key = ht_site_key(early);
     for (uintptr_t pc = 0x800000; !ht_intern_wants_room(&ht_sites); pc += 16)
         ht_site_fallback(pc, 0);
     ht_site_grow();
-    uint32_t late = ht_intern_insert(&ht_sites, &ht_sites.segments[1], key, ht_intern_home(key),
+    uint32_t slot = ht_intern_insert(&ht_sites, &ht_sites.segments[1], key, ht_intern_home(key),
                                      HT_INTERN_PROBES);
+    uint32_t late = ht_site_number(ht_intern_slot(&ht_sites, slot) + 1, key);
     ck_assert_uint_gt(late, early);
     ht_count_shared(late, HT_ALLOCATED_BYTES, 100);
     ht_aggregate_answer();
@@ -357,5 +416,6 @@ SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
 #if !HT_THREAD_SANITIZER
              states_are_recycled, sites_wait_for_memory,
 #endif
+             sites_are_numbered_in_order, of_two_numbers_one_stands, a_site_without_a_number_waits,
              two_ids_are_one_site, looks_know_all_frames, what_comes_to_no_tag_counts,
              eviction_cut_short_by_a_fork)
