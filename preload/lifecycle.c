@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,10 +37,11 @@
 #include "track.h"
 
 static enum { UNBOOTED, BOOTING, BOOTED } stage;
-static uint64_t probation_ends;  /* CLOCK_MONOTONIC, ns */
-static uint64_t usually_blocked; /* signals, by the thread on which it began */
-static bool for_good;            /* dormant, never to count again */
-static bool stopped;             /* by request; written by the holder of the gate after start */
+static uint64_t probation_ends;    /* CLOCK_MONOTONIC, ns */
+static uint64_t usually_blocked;   /* signals, by the thread on which it began */
+static bool for_good;              /* dormant, never to count again */
+static bool stopped;               /* by request; written by the holder of the gate after start */
+static _Atomic uintptr_t confined; /* the last thread whose system calls were confined, or 0 */
 
 static void sleep_for_good(void)
 {
@@ -176,6 +178,12 @@ void ht_probation(void)
     errno = saved;
 }
 
+void ht_lifecycle_confined(void)
+{
+    confined = (uintptr_t)pthread_self();
+    ht_slow_remove(HT_SLOW_PROBATION);
+}
+
 /* ---- on request ---------------------------------------------------------------------------------
  */
 
@@ -219,6 +227,8 @@ void ht_watch_give_up(const char *why)
 
 static void finish(void)
 {
+    if (confined == (uintptr_t)pthread_self())
+        return;
     if (ht_fork_happened() ||
         ht_in_copied_process()) /* after vfork, our variables are the parent's */
         return;

@@ -32,6 +32,11 @@ bool ht_thread_arrives(void);
  * HT_SLOW_PROBATION is set; keeps errno. */
 void ht_probation(void);
 
+/* The calling thread is about to let the kernel refuse its system calls, or kill the process for
+ * them: what was not watched so far never is, and this thread ends the watch by nothing of its
+ * own. */
+void ht_lifecycle_confined(void);
+
 /*
  * Counting begins (again): baselines and trends as from now, and the file is opened if it is not.
  * Or it ends until then: a last tick is written, nothing new is counted, what was counted is

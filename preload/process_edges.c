@@ -1,7 +1,8 @@
 /*
  * Calls of the program that change what the monitor stands on: unloading a module, and leaving a
  * namespace of those that the kernel lets single-threaded processes leave only. And one that
- * changes what threads rely upon: making memory unreadable, which may be of a stack.
+ * changes what threads rely upon: making memory unreadable, which may be of a stack. And one after
+ * which a thread may make few system calls or none (seccomp): what it was to do for us is given up.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,9 +11,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -131,5 +134,21 @@ EXPORT int mprotect(void *start, size_t bytes, int how)
     /* No tail call: libc reads a sixth argument from the frame of the caller, which is then ours.
      * The program's may end right below the page that it makes readable. */
     __asm__ volatile("" : "+r"(result));
+    return (int)result;
+}
+
+/* Arguments beyond those that the option has are what was in their place, as in libc. */
+EXPORT int prctl(int option, ...)
+{
+    unsigned long values[4];
+    va_list more;
+    va_start(more, option);
+    for (unsigned i = 0; i < 4; i++)
+        values[i] = va_arg(more, unsigned long);
+    va_end(more);
+    if (option == PR_SET_SECCOMP)
+        ht_lifecycle_confined();
+    long result = syscall(SYS_prctl, option, values[0], values[1], values[2], values[3]);
+    __asm__ volatile("" : "+r"(result)); /* no tail call, as above */
     return (int)result;
 }

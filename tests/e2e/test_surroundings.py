@@ -210,6 +210,18 @@ class Surroundings(harness.TallyTest):
         self.expect("over valgrind: blocks ever and live",
                     (whole["allocated_blocks"], whole["live_blocks"]), (18000, 90))
 
+    def test_confined(self):
+        """Who may make few system calls is not killed for ours: neither where the watching would
+        begin after that, nor at its end. Where it had begun before, it goes on."""
+        result = self.tally([harness.program("confined")], {"INTERVAL": "130ms", "ROOT": "1"})
+        self.expect("confined in its first tick: exit status", result.status, 0)
+        self.expect("confined in its first tick: files", self.snapshots(), [])
+        result = self.tally([harness.program("confined")])
+        self.expect("confined while watched: exit status", result.status, 0)
+        report = self.report(self.only_snapshot())
+        self.expect("confined while watched: live bytes",
+                    harness.controller(report, "confined")["live_bytes"], 101000)
+
     def test_file_is_private(self):
         self.tallied([harness.program("just_allocate")])
         mode = os.stat(self.only_snapshot()).st_mode & 0o777

@@ -1,0 +1,50 @@
+/*
+ * confined: lets the kernel kill it for every system call but those of an allocator, of sleeping
+ * and of its end; goes on for some ticks, allocates, and ends by exit. What it keeps is in the
+ * scope "confined".
+ */
+#include "program.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define ALLOW(call)                                                                                \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+static void confine(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(SYS_brk),
+        ALLOW(SYS_mmap),
+        ALLOW(SYS_munmap),
+        ALLOW(SYS_nanosleep),
+        ALLOW(SYS_clock_nanosleep),
+        ALLOW(SYS_exit_group),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+int main(void)
+{
+    HEAPTALLY_SCOPE("confined")
+    {
+        program_sink = malloc(1000);
+    }
+    sleep_ms(60);
+    confine();
+    sleep_ms(100);
+    HEAPTALLY_SCOPE("confined")
+    {
+        for (int i = 0; i < 100; i++)
+            program_sink = malloc(1000);
+    }
+    sleep_ms(100);
+    exit(0);
+}
