@@ -138,7 +138,7 @@ bool ht_aggregate_begin(void)
 static bool grow_list(void)
 {
     struct chunk **chunk = &chunks[ht_sums.site_count / CHUNK_SITES];
-    if (!*chunk && !(*chunk = ht_heap_alloc(sizeof **chunk, 64)))
+    if (!*chunk && !(*chunk = ht_heap_alloc_lasting(sizeof **chunk)))
         return false;
     if (ht_sums.site_count < site_capacity)
         return true;
@@ -160,7 +160,7 @@ static uint32_t *lay_number(uint32_t site)
     while (site - ht_total_ranges[range].base >= ht_total_ranges[range].size)
         range++;
     if (!numbers[range])
-        numbers[range] = ht_heap_alloc(ht_total_ranges[range].size * sizeof **numbers, 16);
+        numbers[range] = ht_heap_alloc_lasting(ht_total_ranges[range].size * sizeof **numbers);
     return number_of(site);
 }
 

@@ -18,7 +18,7 @@ bool ht_totals_lay(unsigned range)
     struct ht_total_range *r = &ht_total_ranges[range];
     if (r->totals)
         return true;
-    struct ht_total *totals = ht_heap_alloc((size_t)r->size * sizeof *totals, 64);
+    struct ht_total *totals = ht_heap_alloc_lasting((size_t)r->size * sizeof *totals);
     __atomic_store_n(&r->totals, totals, __ATOMIC_RELEASE);
     return totals;
 }

@@ -6,7 +6,7 @@ static bool lay(struct ht_intern *table, unsigned s)
 {
     struct ht_intern_segment *segment = &table->segments[s];
     uint64_t *slots =
-        ht_heap_alloc((size_t)segment->size * table->stride * sizeof *segment->slots, 64);
+        ht_heap_alloc_lasting((size_t)segment->size * table->stride * sizeof *segment->slots);
     __atomic_store_n(&segment->slots, slots, __ATOMIC_RELEASE);
     return slots;
 }

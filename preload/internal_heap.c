@@ -14,13 +14,17 @@
 
 /* Stands directly before every block. */
 struct head {
-    uint32_t class_or_pages; /* size class, or OWN_MAPPING | pages */
+    uint32_t class_or_pages; /* size class, or OWN_MAPPING | pages, or LASTING | lines */
     uint32_t shift;          /* from the start of the underlying block to this head */
     uint64_t zero;           /* see internal_heap.h */
 };
 _Static_assert(sizeof(struct head) == 16, "a block follows its head at a multiple of 16");
 
 #define OWN_MAPPING 0x80000000u
+#define LASTING     0x40000000u /* in a region of huge pages, without OWN_MAPPING; and its lines */
+
+#define LINE      ((size_t)64)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 struct free_block {
     struct free_block *next;
@@ -38,12 +42,13 @@ struct range {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct free_block *free_blocks[CLASS_COUNT]; /* lock */
 static char *arena_next, *arena_end;                /* lock */
+static char *lasting_next, *lasting_end;            /* of a region of huge pages; lock */
 static uint64_t mapped;                             /* lock for writing */
 uint64_t ht_heap_touched[HT_HEAP_GRANULES / 64];    /* written under the lock, but at start */
 static struct range first_ranges[RANGES];
 static struct range *_Atomic ranges[MAX_RANGES / RANGES] = {first_ranges}; /* in this order */
 static _Atomic unsigned range_count;
-static _Atomic bool refused;
+static _Atomic bool refused, much;
 
 static void block_all(sigset_t *before)
 {
@@ -212,6 +217,84 @@ static struct head *take(size_t size)
     return head;
 }
 
+/* Maps whole huge pages, or what stands for them where the system has none for us; NULL without
+ * memory, which is no reason to go without. */
+static char *map_region(size_t size)
+{
+    char *p = map_pages(size + HUGE_PAGE);
+    if (!p)
+        return NULL;
+    int saved = errno;
+    size_t before = -(uintptr_t)p % HUGE_PAGE;
+    if (before)
+        munmap(p, before);
+    p += before;
+    munmap(p + size, HUGE_PAGE - before);
+    if (add_range((uintptr_t)p, size)) {
+        madvise(p, size, MADV_HUGEPAGE);
+        mapped += size;
+    } else {
+        munmap(p, size);
+        p = NULL;
+    }
+    errno = saved;
+    return p;
+}
+
+/* `size` bytes of a region, of which `*fresh` is the end where it is new. The caller holds
+ * the lock. */
+static char *carve(size_t size, char **fresh)
+{
+    char *place = lasting_next;
+    if ((size_t)(lasting_end - lasting_next) >= size) {
+        lasting_next += size;
+        return place;
+    }
+    size_t bytes = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    place = map_region(bytes);
+    if (!place)
+        return NULL;
+    *fresh = place + bytes;
+    if (bytes - size > (size_t)(lasting_end - lasting_next)) { /* the more is left of it */
+        lasting_next = place + size;
+        lasting_end = place + bytes;
+    }
+    return place;
+}
+
+void ht_heap_expect_much(void)
+{
+    much = true;
+}
+
+void *ht_heap_alloc_lasting(size_t size)
+{
+    if (size > (size_t)1 << 32)
+        return NULL;
+    size_t lines = (size + LINE - 1) / LINE;
+    char *fresh = NULL, *place = NULL;
+    sigset_t before;
+    enter(&before);
+    if (much)
+        place = carve((lines + 1) * LINE, &fresh);
+    leave(&before);
+    if (!place)
+        return ht_heap_alloc(size, LINE);
+    /* A huge page takes a while to come, for which nobody is to wait later. */
+    for (char *page = fresh ? place : NULL; page < fresh; page += HUGE_PAGE)
+        __atomic_fetch_or(page, 0, __ATOMIC_RELAXED); /* it may be somebody else's already */
+    struct head *head = (struct head *)(place + LINE) - 1;
+    *head = (struct head){.class_or_pages = LASTING | (uint32_t)lines};
+    return head + 1;
+}
+
+/* Of a block that lasts; 0 where it does not. */
+static size_t lines_lasting(const struct head *head)
+{
+    bool lasts = (head->class_or_pages & (OWN_MAPPING | LASTING)) == LASTING;
+    return lasts ? head->class_or_pages & ~LASTING : 0;
+}
+
 void *ht_heap_alloc(size_t size, size_t alignment)
 {
     if (alignment < 16)
@@ -242,6 +325,8 @@ void ht_heap_free(void *block)
     uint32_t class_or_pages = head->class_or_pages;
     struct free_block *base = (struct free_block *)((char *)head - head->shift);
     sigset_t before;
+    if (lines_lasting(head))
+        return;
     enter(&before);
     if (class_or_pages & OWN_MAPPING) {
         unmap(base, (size_t)(class_or_pages & ~OWN_MAPPING) * 4096);
@@ -255,6 +340,8 @@ void ht_heap_free(void *block)
 size_t ht_heap_usable(const void *block)
 {
     const struct head *head = (const struct head *)block - 1;
+    if (lines_lasting(head))
+        return lines_lasting(head) * LINE;
     size_t size = head->class_or_pages & OWN_MAPPING
                       ? (size_t)(head->class_or_pages & ~OWN_MAPPING) * 4096
                       : class_size(head->class_or_pages);

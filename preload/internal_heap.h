@@ -9,6 +9,10 @@
  * Freed blocks are kept for their size class and never unmapped; own mappings are. One mutex
  * guards all; no function of the loader or of stdio is called while it is held, and fork takes it
  * (ht_heap_lock) so that the child finds it free.
+ *
+ * Tables that last as long as the process stand in huge pages where there will be much in them:
+ * what is looked up there lies all over, and in small pages the processor would each time have to
+ * find the page as well.
  */
 #ifndef HEAPTALLY_INTERNAL_HEAP_H
 #define HEAPTALLY_INTERNAL_HEAP_H
@@ -22,6 +26,13 @@
 /* At least `size` bytes at a multiple of `alignment` (16 or a larger power of two), zeroed; NULL
  * without memory. Threads: any; not from a signal handler that may interrupt this heap. */
 void *ht_heap_alloc(size_t size, size_t alignment);
+
+/* The same at a multiple of 64, for tables, which ht_heap_free does not take back. Where much is
+ * expected all of it may be resident at once; the caller waits for that, nobody does later. */
+void *ht_heap_alloc_lasting(size_t size);
+
+/* From now on much is: up to 2 MB more than is needed make no difference to the process. */
+void ht_heap_expect_much(void);
 
 /* Gives a block back; NULL is ignored. `block` must be this heap's. */
 void ht_heap_free(void *block);

@@ -19,8 +19,7 @@
 static struct ht_memo_room *lay(void)
 {
     struct ht_memo_room *room =
-        ht_heap_alloc(sizeof *room + ht_memo_room_bytes(LARGE_WORDS, LARGE_TREE_BITS),
-                      _Alignof(struct ht_memo_room));
+        ht_heap_alloc_lasting(sizeof *room + ht_memo_room_bytes(LARGE_WORDS, LARGE_TREE_BITS));
     if (room) {
         room->words = LARGE_WORDS;
         room->tree_bits = LARGE_TREE_BITS;

@@ -1,6 +1,7 @@
 #include "site_table.h"
 
 #include "capture_ring.h"
+#include "internal_heap.h"
 #include "tag.h"
 
 struct ht_intern ht_sites = {
@@ -89,8 +90,13 @@ bool ht_site_begin(void)
            ht_intern_begin(&ht_stacks) && ht_intern_begin(&ht_sites);
 }
 
+#define MANY_SITES 1500u /* of which a program has more that needs memory by the megabyte */
+
 void ht_site_grow(void)
 {
+    uint32_t sites = ht_intern_used(&ht_sites);
+    if (sites >= MANY_SITES)
+        ht_heap_expect_much();
     ht_intern_grow(&ht_frames);
     ht_intern_grow(&ht_stacks);
     ht_intern_grow(&ht_sites);
@@ -99,5 +105,5 @@ void ht_site_grow(void)
         (laid == 0 ||
          limit_of(laid) - ht_sites_end() < ht_total_ranges[HT_RANGE_SITES + laid - 1].size / 2))
         ht_totals_lay(HT_RANGE_SITES + laid);
-    ht_memo_rooms_grow(ht_intern_used(&ht_sites));
+    ht_memo_rooms_grow(sites);
 }

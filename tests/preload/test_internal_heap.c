@@ -65,6 +65,65 @@ START_TEST(freed_blocks_are_used_again)
 }
 END_TEST
 
+/* A block that lasts: like any other, but that it is not taken back. */
+static char *make_lasting(size_t size)
+{
+    char *p = ht_heap_alloc_lasting(size);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq((uintptr_t)p % 64, 0);
+    ck_assert_uint_ge(ht_heap_usable(p), size);
+    ck_assert_uint_eq(((uint64_t *)p)[-1], 0);
+    ck_assert(is_filled(p, 0, size));
+    ck_assert(ht_heap_owns(p) && ht_heap_owns(p + size - 1));
+    memset(p, 0x5a, ht_heap_usable(p));
+    return p;
+}
+
+/* Whether huge pages were asked for where an address lies; also where the system has none. */
+static bool is_meant_to_be_huge(const char *address)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[1000];
+    unsigned long start, end;
+    bool here = false, huge = access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0;
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            here = (unsigned long)address >= start && (unsigned long)address < end;
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            huge |= strstr(line, " hg") != NULL;
+    }
+    fclose(maps);
+    return huge;
+}
+
+START_TEST(tables_of_much_stand_in_huge_pages)
+{
+    static const size_t sizes[] = {100, 65536, 3 << 20, 4 << 20, 1000000, 64, 1, 500000, 65536};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    char *blocks[2][COUNT];
+    bool known = access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
+    for (unsigned much = 0; much < 2; much++) {
+        uint64_t before = ht_heap_mapped(), sum = 0;
+        if (much)
+            ht_heap_expect_much();
+        for (unsigned i = 0; i < COUNT; i++) {
+            blocks[much][i] = make_lasting(sizes[i]);
+            sum += sizes[i];
+            ck_assert(!known || is_meant_to_be_huge(blocks[much][i]) == (much == 1));
+        }
+        uint64_t rest = much ? 4 << 20 : 1 << 20; /* of the last region, or arena */
+        ck_assert_uint_ge(ht_heap_mapped() - before + (much ? 0 : rest), sum);
+        ck_assert_uint_le(ht_heap_mapped() - before, sum + rest);
+    }
+    ht_heap_free(blocks[1][2]); /* which is not heard */
+    ck_assert_ptr_ne(ht_heap_alloc_lasting(3 << 20), blocks[1][2]);
+    for (unsigned i = 0; i < 2 * COUNT; i++)
+        ck_assert(is_filled(blocks[i / COUNT][i % COUNT], 0x5a, sizes[i % COUNT]));
+    ck_assert_ptr_null(ht_heap_alloc_lasting(SIZE_MAX));
+}
+END_TEST
+
 START_TEST(too_large_fails)
 {
     ck_assert_ptr_null(ht_heap_alloc((size_t)1 << 41, 16));
@@ -82,6 +141,12 @@ START_TEST(no_memory_keeps_errno)
     ck_assert_ptr_null(ht_heap_alloc((size_t)256 << 20, 16));
     ck_assert_int_eq(errno, 77);
     ck_assert_ptr_nonnull(ht_heap_alloc(100, 16));
+    /* Nor is there room for a region: then it is done without. */
+    ht_heap_expect_much();
+    limit.rlim_cur = 1 << 20; /* below what is there already, but for arenas */
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    ck_assert_ptr_nonnull(ht_heap_alloc_lasting(1000));
+    ck_assert_int_eq(errno, 77);
 }
 END_TEST
 #endif
@@ -176,7 +241,7 @@ START_TEST(small_files_and_writes)
 END_TEST
 
 SUPPORT_MAIN("internal_heap", aligned_zeroed_and_owned, freed_blocks_are_used_again,
-             too_large_fails,
+             tables_of_much_stand_in_huge_pages, too_large_fails,
 #ifndef __SANITIZE_ADDRESS__
              no_memory_keeps_errno,
 #endif
