@@ -173,7 +173,7 @@ _Static_assert(HT_USABLE_SURPLUS + 3 * HT_SEAL_SIZE < HT_EXCESS_ESCAPE, "no esca
  * HT_SEAL_KNOWN_BELOW; 0 where it is not known. */
 static inline size_t ht_seal_known(size_t size)
 {
-    return ht_usable_by_request[ht_seal_padded_other(size) / 8];
+    return __atomic_load_n(&ht_usable_by_request[ht_seal_padded_other(size) / 8], __ATOMIC_RELAXED);
 }
 
 /* Reads the seal of any pointer that the program hands in as a block. The outputs are valid unless

@@ -32,7 +32,7 @@
 #define HT_PROVISIONAL_BASE HT_TAGS
 #define HT_PROVISIONALS     2048u
 #define HT_SITE_BASE        (HT_PROVISIONAL_BASE + HT_PROVISIONALS)
-#define HT_SITE_SEGMENT_0   4096u
+#define HT_SITE_SEGMENT_0   3072u
 #define HT_SITE_SEGMENT_1   8192u
 #define HT_SITE_SEGMENT_2   32768u
 #define HT_SITE_SEGMENT_3   131072u
@@ -44,7 +44,6 @@
 struct ht_total {
     uint64_t figures[HT_FIGURES]; /* atomic add, any thread */
     uint32_t started, finished;   /* evictions into this total; atomic add, any thread */
-    uint64_t key;                 /* see site_table.h; of a site that is a (stack, tag) alone */
 };
 
 struct ht_total_range {
@@ -63,17 +62,12 @@ extern struct ht_total_range ht_total_ranges[HT_RANGES];
 /* Lays the totals of a range. False without memory. */
 bool ht_totals_lay(unsigned range);
 
-/* The total of a site, which is of one of the ranges from `range` on. */
-static inline struct ht_total *ht_total_from(struct ht_total_range *range, uint32_t site)
+static inline struct ht_total *ht_total(uint32_t site)
 {
+    struct ht_total_range *range = ht_total_ranges;
     while (site - range->base >= range->size)
         range++;
     return &range->totals[site - range->base];
-}
-
-static inline struct ht_total *ht_total(uint32_t site)
-{
-    return ht_total_from(ht_total_ranges, site);
 }
 
 /* The cell in which a thread counts a site, if it is the site's. */
@@ -107,7 +101,7 @@ static inline void ht_cell_fetch(struct ht_thread *thread, uint32_t site)
         return;
     const struct ht_total *total = ht_total(owner);
     __builtin_prefetch(total->figures, 1);
-    __builtin_prefetch(&total->finished, 1); /* half of the totals lie in two lines */
+    __builtin_prefetch(&total->finished, 1); /* every second total lies in two lines */
 }
 
 /* Moves what the cell of `site` holds to the totals and gives it to `site`. The thread must be

@@ -217,14 +217,29 @@ static struct head *take(size_t size)
     return head;
 }
 
+/* Whether what is mapped is resident at once (MCL_FUTURE): in small pages then, before anybody can
+ * ask for huge ones. */
+static bool comes_at_once(void)
+{
+    unsigned char there = 0;
+    void *page = map_pages(4096);
+    if (!page)
+        return true;
+    mincore(page, 4096, &there);
+    munmap(page, 4096);
+    return there & 1;
+}
+
 /* Maps whole huge pages, or what stands for them where the system has none for us; NULL without
  * memory, which is no reason to go without. */
 static char *map_region(size_t size)
 {
-    char *p = map_pages(size + HUGE_PAGE);
-    if (!p)
-        return NULL;
     int saved = errno;
+    char *p = comes_at_once() ? NULL : map_pages(size + HUGE_PAGE);
+    if (!p) {
+        errno = saved;
+        return NULL;
+    }
     size_t before = -(uintptr_t)p % HUGE_PAGE;
     if (before)
         munmap(p, before);

@@ -80,7 +80,8 @@ bool ht_boot(void)
         ht_say("no key for thread-specific data is left; the program goes on unwatched");
     }
     if (!ht_real.chunk_layout_known && !ht_real.sizes_unknown)
-        ht_slow_add(HT_SLOW_ALLOCATOR | (ht_real.blocks_guarded ? HT_SLOW_GUARDED : 0));
+        ht_slow_add(HT_SLOW_ALLOCATOR |
+                    (ht_real.blocks_guarded || !ht_usable_begin() ? HT_SLOW_GUARDED : 0));
     stage = BOOTED;
     return true;
 }

@@ -21,8 +21,8 @@ void ht_monitor_open(void);
 /* Makes ht_monitor_final take figures and write the file although no thread was started. */
 void ht_monitor_take_up(void);
 
-/* Starts the thread. Any thread; 0 or -errno. `late`: the process has gone a tick unwatched, so that
- * its figures are written soon, not after another tick. */
+/* Starts the thread. Any thread; 0 or -errno. `late`: the process has gone a tick unwatched, so
+ * that its figures are written soon, not after another tick. */
 int ht_monitor_start(bool late);
 
 /* Ends the thread and waits for it; ht_monitor_resume starts it again where it had been running.

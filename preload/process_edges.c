@@ -146,9 +146,10 @@ EXPORT int prctl(int option, ...)
     for (unsigned i = 0; i < 4; i++)
         values[i] = va_arg(more, unsigned long);
     va_end(more);
-    if (option == PR_SET_SECCOMP)
-        ht_lifecycle_confined();
+    bool ours = option == PR_SET_SECCOMP && !ht_in_copied_process(); /* no call may be left after */
     long result = syscall(SYS_prctl, option, values[0], values[1], values[2], values[3]);
     __asm__ volatile("" : "+r"(result)); /* no tail call, as above */
+    if (ours && result == 0)
+        ht_lifecycle_confined();
     return (int)result;
 }

@@ -14,7 +14,7 @@ struct ht_real ht_real;
 /* ---- bootstrap arena ---------------------------------------------------------------------------
  */
 
-#define BOOTSTRAP_SIZE (64 << 10)
+#define BOOTSTRAP_SIZE (32 << 10)
 
 static char bootstrap[BOOTSTRAP_SIZE] __attribute__((aligned(4096)));
 static size_t bootstrap_used; /* any thread, atomically */

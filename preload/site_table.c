@@ -6,13 +6,14 @@
 
 struct ht_intern ht_sites = {
     .stride = 2,
-    .segments = {{.base = HT_SITE_BASE, .size = HT_SITE_SEGMENT_0},
-                 {.base = HT_SITE_BASE_1, .size = HT_SITE_SEGMENT_1},
-                 {.base = HT_SITE_BASE_2, .size = HT_SITE_SEGMENT_2},
-                 {.base = HT_SITE_BASE_3, .size = HT_SITE_SEGMENT_3}},
+    .segments = {{.base = 1, .size = 4096},
+                 {.base = 1 + 4096, .size = 8192},
+                 {.base = 1 + 4096 + 8192, .size = 32768},
+                 {.base = 1 + 4096 + 8192 + 32768, .size = 131072}},
 };
 _Static_assert(HT_SITE_LIMIT < 1u << 20, "a site id fits the seal");
 
+uint64_t *ht_site_keys[HT_INTERN_SEGMENTS];
 static uint32_t end = HT_SITE_BASE; /* behind the last id that was given out */
 
 uint32_t ht_sites_end(void)
@@ -28,6 +29,15 @@ static unsigned ranges_laid(void)
     while (laid < HT_INTERN_SEGMENTS && __atomic_load_n(&range[laid].totals, __ATOMIC_ACQUIRE))
         laid++;
     return laid;
+}
+
+/* Lays a range: keys, then totals. False without memory. */
+static bool lay_range(unsigned range)
+{
+    if (!ht_site_keys[range])
+        ht_site_keys[range] = ht_heap_alloc_lasting(ht_total_ranges[HT_RANGE_SITES + range].size *
+                                                    sizeof **ht_site_keys);
+    return ht_site_keys[range] && ht_totals_lay(HT_RANGE_SITES + range);
 }
 
 /* Ids below have totals, if at least one range is laid. */
@@ -46,7 +56,7 @@ uint32_t ht_site_number(uint64_t *id, uint64_t key)
             return HT_INTERN_FULL;
     while (!__atomic_compare_exchange_n(&end, &next, next + 1, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED));
-    __atomic_store_n(&ht_total(next)->key, key, __ATOMIC_RELEASE);
+    __atomic_store_n(ht_site_key_place(next), key, __ATOMIC_RELEASE);
     uint64_t stands = 0;
     return __atomic_compare_exchange_n(id, &stands, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
                ? next
@@ -59,7 +69,11 @@ uint32_t ht_site_canonical(uint32_t site)
     uint32_t slot = key ? ht_intern_first(&ht_sites, key) : HT_INTERN_FULL;
     if (slot == HT_INTERN_FULL)
         return 0;
-    return (uint32_t)__atomic_load_n(ht_intern_slot(&ht_sites, slot) + 1, __ATOMIC_ACQUIRE);
+    uint64_t *id = ht_intern_slot(&ht_sites, slot) + 1;
+    uint32_t stands = (uint32_t)__atomic_load_n(id, __ATOMIC_ACQUIRE);
+    if (stands == 0) /* who found the place may never come to number it */
+        stands = ht_site_number(id, key);
+    return stands != HT_INTERN_FULL ? stands : 0;
 }
 
 uint32_t ht_site_fallback(uintptr_t pc, uint32_t tag)
@@ -85,9 +99,8 @@ bool ht_site_exists(uint32_t site)
 
 bool ht_site_begin(void)
 {
-    return ht_totals_lay(HT_RANGE_TAGS) && ht_totals_lay(HT_RANGE_PROVISIONAL) &&
-           ht_totals_lay(HT_RANGE_SITES) && ht_intern_begin(&ht_frames) &&
-           ht_intern_begin(&ht_stacks) && ht_intern_begin(&ht_sites);
+    return ht_totals_lay(HT_RANGE_TAGS) && ht_totals_lay(HT_RANGE_PROVISIONAL) && lay_range(0) &&
+           ht_intern_begin(&ht_frames) && ht_intern_begin(&ht_stacks) && ht_intern_begin(&ht_sites);
 }
 
 #define MANY_SITES 1500u /* of which a program has more that needs memory by the megabyte */
@@ -104,6 +117,6 @@ void ht_site_grow(void)
     if (laid < HT_INTERN_SEGMENTS &&
         (laid == 0 ||
          limit_of(laid) - ht_sites_end() < ht_total_ranges[HT_RANGE_SITES + laid - 1].size / 2))
-        ht_totals_lay(HT_RANGE_SITES + laid);
+        lay_range(laid);
     ht_memo_rooms_grow(sites);
 }

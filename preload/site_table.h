@@ -4,9 +4,9 @@
  * one by rule or by default (tag_rules.h).
  *
  * The sites of a program have ids in the order in which they come up: see counters.h for what that
- * is good for. The table leads from (stack, scope) to the id, the totals of a site have what it is
- * of. Whoever finds one without an id in the table gives it the next; where two do so at a time,
- * the id of one of them stands, and that of the other is of a site at which nothing was counted.
+ * is good for. The table leads from (stack, scope) to the id, and keys by id back to what it is of.
+ * Whoever finds one without an id in the table gives it the next; where two do so at a time, the id
+ * of one of them stands, and that of the other is of a site at which nothing was counted.
  *
  * Where the table, or the tables behind it, are full, the allocation is counted under its tag
  * alone, whose id is a site id too: pressure costs detail, never count.
@@ -49,11 +49,22 @@ static inline bool ht_site_is_provisional(uint32_t site)
     return site >= HT_PROVISIONAL_BASE && site < HT_SITE_BASE;
 }
 
+/* The keys of sites by id: one array for each range of their totals, laid before it. */
+extern uint64_t *ht_site_keys[HT_INTERN_SEGMENTS];
+
 /* What a site is of, as the table has it; 0 for a moment after its id was given out. */
+static inline uint64_t *ht_site_key_place(uint32_t site)
+{
+    const struct ht_total_range *range = ht_total_ranges + HT_RANGE_SITES;
+    unsigned r = 0;
+    while (site - range[r].base >= range[r].size)
+        r++;
+    return &ht_site_keys[r][site - range[r].base];
+}
+
 static inline uint64_t ht_site_key(uint32_t site)
 {
-    return __atomic_load_n(&ht_total_from(ht_total_ranges + HT_RANGE_SITES, site)->key,
-                           __ATOMIC_ACQUIRE);
+    return __atomic_load_n(ht_site_key_place(site), __ATOMIC_ACQUIRE);
 }
 
 /* The stack and the explicit tag of a site that is not provisional. */

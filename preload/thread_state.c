@@ -40,7 +40,7 @@ struct ht_thread *ht_threads;
  * others stay, with everything and with what the heap adds, within a 48 KB block: five of these
  * make up what it maps at a time. */
 #define ROOMY_THREADS 4
-#define ROOMY_WORDS   (15u << 10)
+#define ROOMY_WORDS   (14u << 10)
 #define ROOMY_TREE    11u
 #define MODEST_WORDS  1280u
 #define MODEST_TREE   8u

@@ -1,9 +1,16 @@
 #include "usable_size.h"
 
+#include "internal_heap.h"
 #include "real_alloc.h"
 
 uint16_t ht_usable_by_request[HT_USABLE_REQUEST / 8 + 1];
-uint8_t ht_usable_by_page[HT_GUESSES];
+uint8_t *ht_usable_by_page;
+
+bool ht_usable_begin(void)
+{
+    ht_usable_by_page = ht_heap_alloc(HT_GUESSES, 64);
+    return ht_usable_by_page;
+}
 
 size_t ht_usable_learn(void *p, size_t request)
 {
@@ -16,6 +23,8 @@ size_t ht_usable_learn(void *p, size_t request)
 
 void ht_usable_note(const void *p, size_t usable)
 {
+    if (!ht_usable_by_page)
+        return;
     uint8_t *noted = &ht_usable_by_page[(uintptr_t)p / HT_GUESS_PAGE % HT_GUESSES];
     uint8_t less = (uint8_t)((HT_GUESS_PAGE - usable) / HT_GUESS_UNIT);
     if (usable % HT_GUESS_UNIT || usable - 1 >= HT_GUESS_PAGE || *noted == less)

@@ -37,8 +37,12 @@
 /* By request / 8: usable bytes, or 0 where the allocator must be asked. */
 extern uint16_t ht_usable_by_request[HT_USABLE_REQUEST / 8 + 1] HT_HIDDEN;
 
-/* By page: the usable bytes are a page less so many units. 0 at first. */
-extern uint8_t ht_usable_by_page[HT_GUESSES] HT_HIDDEN;
+/* By page: the usable bytes are a page less so many units. 0 at first. NULL until it is laid, which
+ * only programs over such an allocator have use for. */
+extern uint8_t *ht_usable_by_page HT_HIDDEN;
+
+/* Lays that. False without memory: then nothing may be guessed. Once, while there is one thread. */
+bool ht_usable_begin(void);
 
 /* Asks the allocator how much it gave at `p` for `request` bytes, down to a multiple of 8. */
 size_t ht_usable_learn(void *p, size_t request);
@@ -47,13 +51,14 @@ size_t ht_usable_learn(void *p, size_t request);
 void ht_usable_note(const void *p, size_t usable);
 
 /* Whether a guess may be tried for the block at `p`, and then how many bytes it may have: so many
- * from `p` on end on the page of `p`. */
+ * from `p` on end on the page of `p`. Not at a multiple of 4 GB: there a word of zeros is a seal.
+ */
 static inline bool ht_usable_guess(const void *p, size_t *usable)
 {
-    size_t less =
-        (size_t)HT_GUESS_UNIT * ht_usable_by_page[(uintptr_t)p / HT_GUESS_PAGE % HT_GUESSES];
+    const uint8_t *noted = &ht_usable_by_page[(uintptr_t)p / HT_GUESS_PAGE % HT_GUESSES];
+    size_t less = (size_t)HT_GUESS_UNIT * __atomic_load_n(noted, __ATOMIC_RELAXED);
     *usable = HT_GUESS_PAGE - less;
-    return (uintptr_t)p % HT_GUESS_PAGE <= less;
+    return (uintptr_t)p % HT_GUESS_PAGE <= less && (uint32_t)(uintptr_t)p;
 }
 
 #endif

@@ -36,6 +36,7 @@ static void begin(void)
     ht_real.chunk_layout_known = false;
     ht_real.malloc_usable_size = say;
     ht_real.nallocx = promise;
+    ck_assert(ht_usable_begin());
 }
 
 /* A page that can be read, with none before and none after it. */
@@ -208,7 +209,28 @@ START_TEST(noted_only_where_it_can_be_guessed)
 }
 END_TEST
 
-SUPPORT_MAIN("usable_size", learnt_where_promised, not_learnt_where_it_varies,
+/* At a multiple of 4 GB a word of zeros would be a seal: the allocator is asked. */
+START_TEST(zeros_are_no_seal)
+{
+    begin();
+    for (uintptr_t place = (uintptr_t)1 << 32; place < (uintptr_t)8 << 32;
+         place += (uintptr_t)1 << 32) {
+        char *page = mmap((void *)place, 2 * PAGE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (page == MAP_FAILED)
+            continue; /* somebody else's */
+        struct ht_block block;
+        for (size_t usable = 16; usable <= PAGE; usable += 16) {
+            ht_usable_note(page, usable);
+            ck_assert(!ht_seal_read_guessed(page, &block));
+        }
+        return;
+    }
+    ck_abort_msg("no page at a multiple of 4 GB is to be had");
+}
+END_TEST
+
+SUPPORT_MAIN("usable_size", learnt_where_promised, zeros_are_no_seal, not_learnt_where_it_varies,
              not_learnt_where_the_seal_says_more, seals_of_known_blocks_are_read,
              guessed_on_a_page_of_one_size, wrong_guesses_are_not_believed,
              noted_only_where_it_can_be_guessed)
