@@ -222,6 +222,18 @@ class Surroundings(harness.TallyTest):
         self.expect("confined while watched: live bytes",
                     harness.controller(report, "confined")["live_bytes"], 101000)
 
+    def test_seccomp_is_asked_for(self):
+        """Who is refused a filter is watched as before, to its end; so is the parent of a child
+        that shares its memory."""
+        for name, more in ("watched", {}), ("in its first tick", {"INTERVAL": "130ms", "ROOT": "1"}):
+            result = self.tally([harness.program("confined"), "probe"], more)
+            self.expect(f"probe, {name}: exit status", result.status, 0)
+            report = self.report(self.only_snapshot())
+            self.expect(f"probe, {name}: complete", report["process"]["complete"], True)
+            self.expect(f"probe, {name}: live bytes",
+                        harness.controller(report, "confined")["live_bytes"], 101000)
+            os.unlink(self.only_snapshot())
+
     def test_file_is_private(self):
         self.tallied([harness.program("just_allocate")])
         mode = os.stat(self.only_snapshot()).st_mode & 0o777

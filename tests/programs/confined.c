@@ -2,14 +2,19 @@
  * confined: lets the kernel kill it for every system call but those of an allocator, of sleeping
  * and of its end; goes on for some ticks, allocates, and ends by exit. What it keeps is in the
  * scope "confined".
+ *
+ * confined probe   only asks the kernel, as programs do, whether it knows such filters, also in a
+ *                  child that has its memory: that confines nobody
  */
 #include "program.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define ALLOW(call)                                                                                \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -31,14 +36,29 @@ static void confine(void)
     MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
-int main(void)
+static void probe(void)
 {
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == -1 && errno == EFAULT);
+    pid_t child = vfork();
+    if (child == 0) {
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+        syscall(SYS_exit, 0);
+    }
+    MUST(child > 0 && waitpid(child, NULL, 0) == child);
+}
+
+int main(int argc, char **argv)
+{
+    bool probes = argc > 1 && strcmp(argv[1], "probe") == 0;
     HEAPTALLY_SCOPE("confined")
     {
         program_sink = malloc(1000);
     }
     sleep_ms(60);
-    confine();
+    if (probes)
+        probe();
+    else
+        confine();
     sleep_ms(100);
     HEAPTALLY_SCOPE("confined")
     {

@@ -250,9 +250,11 @@ static void fiber_main(void)
 
 /* Leaves for good in the middle of counting: in half as many instructions as an allocation takes on
  * another stack. What is remembered by its return address alone takes few, of which not all are
- * counting: so a little more and less than half is tried as well, each on a stack of its own. */
+ * counting: so a little more and less than half is tried as well, each on a stack of its own. The
+ * first of all takes longer, since nothing is known of the place. */
 static OPAQUE void leave(void)
 {
+    disturb(MANY, 2, DEEP_ENOUGH);
     disturb(MANY, 5, DEEP_ENOUGH);
     unsigned taken = MANY - steps_left;
     for (unsigned part = 4; part < 13; part += 2)
