@@ -32,9 +32,9 @@ bool ht_thread_arrives(void);
  * HT_SLOW_PROBATION is set; keeps errno. */
 void ht_probation(void);
 
-/* The calling thread is about to let the kernel refuse its system calls, or kill the process for
- * them: what was not watched so far never is, and this thread ends the watch by nothing of its
- * own. */
+/* The kernel refuses system calls of the calling thread from now on, or kills the process for them:
+ * what was not watched so far never is, and this thread ends the watch by nothing of its own. Makes
+ * no system call. */
 void ht_lifecycle_confined(void);
 
 /*
