@@ -221,6 +221,7 @@ static void add_quality(struct ht_profile *sum, const struct ht_profile *from)
     if (!reading->torn)
         reading->torn = from->reading.torn;
     sum->quality.sites_are_exact &= from->quality.sites_are_exact;
+    sum->quality.listing_is_cut |= from->quality.listing_is_cut;
     sum->quality.left_out_bytes += from->quality.left_out_bytes;
     sum->quality.contradictions += from->quality.contradictions;
     sum->quality.unknown_names += from->quality.unknown_names;

@@ -307,10 +307,10 @@ static void take_tick(struct ht_profile *p, const struct ht_record *r)
     if (all_sites) {
         p->listings++;
         p->quality.left_out_bytes = 0;
-    } else {
-        p->quality.left_out_bytes += tick->left_out_bytes;
+        p->quality.listing_is_cut = tick->left_out_sites > 0;
     }
-    p->quality.sites_are_exact = all_sites || (p->quality.sites_are_exact && !tick->left_out_sites);
+    p->quality.left_out_bytes += tick->left_out_bytes;
+    p->quality.sites_are_exact = (all_sites || p->quality.sites_are_exact) && !tick->left_out_sites;
     if (!p->has_tick)
         p->first_tick_ns = since_start(p, tick->monotonic_ns);
     if (tick->flags & HTL_TICK_RESUMED)

@@ -113,7 +113,8 @@ struct ht_setting {
 /* What the figures cannot carry, beside what the last tick says. */
 struct ht_quality {
     bool sites_are_exact;     /* nothing was counted after the last listing of all sites */
-    uint64_t left_out_bytes;  /* moved by sites that were not listed since that listing */
+    bool listing_is_cut;      /* that had no room for all of them */
+    uint64_t left_out_bytes;  /* moved by sites that were not listed since, or had no room there */
     uint64_t contradictions;  /* figures that freed more than was allocated */
     uint64_t unknown_names;   /* entries whose tag, stack or module was never described */
     uint64_t frames_left_out; /* of stacks deeper than HT_MAX_FRAMES */

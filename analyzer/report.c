@@ -217,7 +217,7 @@ void ht_report_clear(struct ht_report *r)
 
 bool ht_report_truncated(const struct ht_profile *p)
 {
-    return p->reading.torn || p->last.truncated > 0;
+    return p->reading.torn || p->quality.listing_is_cut || p->last.truncated > 0;
 }
 
 bool ht_report_was_stopped(const struct ht_report *r)

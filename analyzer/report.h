@@ -104,7 +104,8 @@ double ht_recurring_bytes_each(const struct ht_controller *controller);
 /* Above the limit, or found to leak. */
 bool ht_is_suspect(const struct ht_controller *controller);
 
-/* Whether the tables of allocations lost detail or the file lost its tail. */
+/* Whether the tables of allocations lost detail, the file lost its tail, or its last listing of all
+ * call sites had no room for all. */
 bool ht_report_truncated(const struct ht_profile *profile);
 
 /* Whether counting was stopped for a time, or begun late: frees of what was allocated then are

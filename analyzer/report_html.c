@@ -356,6 +356,7 @@ static void write_quality(struct page *page)
     ht_page_number(j, "unread", p->reading.file_size - p->reading.offset);
     ht_page_bool(j, "hasTick", p->has_tick);
     ht_page_bool(j, "sitesAreExact", p->quality.sites_are_exact);
+    ht_page_bool(j, "listingIsCut", p->quality.listing_is_cut);
     ht_page_number(j, "leftOut", p->quality.left_out_bytes);
     ht_page_number(j, "strange",
                    p->reading.malformed + p->quality.contradictions + p->quality.unknown_names);

@@ -25,10 +25,12 @@ static void file_quality(const struct ht_page *page)
                               "controllers are as of the last tick, call sites as "
                               "last listed"));
     if (!p->quality.sites_are_exact && p->quality.left_out_bytes > 0)
-        ht_labelled(
-            page, "sites",
-            ht_format("%s were allocated or freed by call sites since they were last listed",
-                      ht_counted(p->quality.left_out_bytes, "byte")));
+        ht_labelled(page, "sites",
+                    ht_format("%s were allocated or freed by call sites %s",
+                              ht_counted(p->quality.left_out_bytes, "byte"),
+                              p->quality.listing_is_cut
+                                  ? "for which the file has no room: see --max-file"
+                                  : "since they were last listed"));
     uint64_t strange = reading->malformed + p->quality.contradictions + p->quality.unknown_names;
     if (strange > 0)
         ht_labelled(page, "damaged",

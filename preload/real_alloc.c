@@ -230,11 +230,11 @@ static bool is_runtime_or_allocator(const void *operator_address)
            same_library(operator_address, (void *)ht_real.malloc);
 }
 
-/* Whether an address is that of the program's own stub for a function of some library: where code
- * that cannot be moved (no PIE) takes a function's address, the loader has everybody take the
- * stub's for it. What is called through it is the definition that comes first, as by any other
+/* Whether an address is that of the program's own PLT entry for a function of some library: where
+ * code that cannot be moved (no PIE) takes a function's address, the loader has everybody take the
+ * entry's for it. What is called through it is the definition that comes first, as by any other
  * call. */
-static bool is_stub(const void *function)
+static bool is_plt_entry(const void *function)
 {
     Dl_info info;
     void *symbol = NULL;
@@ -272,7 +272,7 @@ void ht_real_late(void)
     ours = (void *)name;                                                                           \
     defined = dlsym(program, #name);                                                               \
     if (!foreign && defined && defined != ours && !is_runtime_or_allocator(defined))               \
-        foreign = !is_stub(defined);                                                               \
+        foreign = !is_plt_entry(defined);                                                          \
     if (ht_real.name && !is_runtime_or_allocator((void *)ht_real.name))                            \
         foreign = true;
     HT_REAL_OPERATORS(X)
@@ -284,7 +284,7 @@ void ht_real_late(void)
         ht_real.operators_foreign = foreign;
     ht_real.operators_of_allocator = same_library((void *)ht_real._Znwm, (void *)ht_real.malloc);
     first = dlsym(program, "malloc");
-    ht_real.bypassed = redirected || (first != (void *)malloc && !is_stub(first));
+    ht_real.bypassed = redirected || (first != (void *)malloc && !is_plt_entry(first));
     ht_real.operators_known = true;
     errno = saved;
 }

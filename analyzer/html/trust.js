@@ -7,7 +7,7 @@ function qualityLines() {
   else say("good", "File", `read to its end, ${bytes(q.fileSize)}`);
   if (!data.process.ending) say("note", "End", "killed, or still running: controllers are as of the last tick, call sites as last listed");
   if (!q.hasTick) return lines;
-  if (!q.sitesAreExact && q.leftOut > 0) say("note", "Call sites", `${bytes(q.leftOut)} were allocated or freed at call sites since they were last listed`);
+  if (!q.sitesAreExact && q.leftOut > 0) say("note", "Call sites", `${bytes(q.leftOut)} were allocated or freed at call sites ${q.listingIsCut ? "for which the file has no room: see --max-file" : "since they were last listed"}`);
   if (q.strange) say("bad", "Damage", `${counted(q.strange, "contradiction")} with the rest of the file; what contradicts is left out`);
   if (q.newer) say("note", "Newer", `${counted(q.newer, "record")} of a newer format left out`);
   const share = data.memory.allocated ? q.fallback / data.memory.allocated : 0;

@@ -221,6 +221,12 @@ START_TEST(sites_wait_for_memory)
 END_TEST
 #endif
 
+/* Where the table of sites has the id of one that it knows. */
+static uint64_t *id_in_table(uint32_t site)
+{
+    return ht_intern_slot(&ht_sites, ht_intern(&ht_sites, ht_site_key(site), false)) + 1;
+}
+
 /* Sites have ids in the order in which they come up: the cells of one loop lie side by side. */
 START_TEST(sites_are_numbered_in_order)
 {
@@ -242,10 +248,9 @@ START_TEST(of_two_numbers_one_stands)
     support_begin();
     ck_assert(ht_aggregate_begin());
     uint32_t site = ht_site_fallback(0x710000, 0);
-    uint64_t key = ht_site_key(site);
-    uint64_t *id = ht_intern_slot(&ht_sites, ht_intern(&ht_sites, key, false)) + 1;
+    uint64_t *id = id_in_table(site);
     ck_assert_uint_eq(*id, site);
-    ck_assert_uint_eq(ht_site_number(id, key), site);
+    ck_assert_uint_eq(ht_site_number(id, ht_site_key(site)), site);
     ck_assert_uint_eq(*id, site);
     ck_assert_uint_eq(ht_sites_end(), site + 2);
     ht_count_shared(site, HT_ALLOCATED_BYTES, 100);
@@ -265,8 +270,7 @@ START_TEST(a_site_left_without_a_number_gets_one)
     support_begin();
     ck_assert(ht_aggregate_begin());
     uint32_t left = ht_site_fallback(0x710000, 0);
-    uint64_t key = ht_site_key(left);
-    *(ht_intern_slot(&ht_sites, ht_intern(&ht_sites, key, false)) + 1) = 0;
+    *id_in_table(left) = 0;
     ht_count_shared(left, HT_ALLOCATED_BYTES, 7);
     ht_aggregate_answer();
     ht_aggregate_look(HT_LOOK_SAMPLE);
