@@ -182,6 +182,7 @@ static void move_if_larger(struct ht_thread *thread)
     struct ht_memo_room *larger = __atomic_load_n(&thread->larger_room, __ATOMIC_ACQUIRE);
     if (!larger || larger == thread->memo_room)
         return;
+    __atomic_store_n(&thread->memo_laps, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&thread->memo_room, larger, __ATOMIC_RELEASE);
     thread->memo_next = 0;
 }

@@ -88,10 +88,10 @@ struct ht_thread {
     uint32_t sequence; /* odd while a cell is being moved to the totals */
 
     /* Remembered stacks, see stack_cache.h. */
-    struct ht_memo_room *memo_room;   /* where they lie: first_room, or larger_room later */
+    struct ht_memo_room *memo_room;   /* where they lie: first_room, or a larger_room later */
     struct ht_memo_room *larger_room; /* NULL until the monitor lays it (release) */
     uint32_t memo_next;               /* word of the ring at which the next record goes */
-    uint32_t memo_laps;               /* how often the ring came round */
+    uint32_t memo_laps;               /* how often the ring of this room came round */
 
     uint32_t farewells; /* how often the end of the thread was announced */
     pid_t tid;

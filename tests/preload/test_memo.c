@@ -154,6 +154,23 @@ START_TEST(room_grows_where_it_is_needed)
     ck_assert_ptr_eq(thread->memo_room, room);
     ck_assert_uint_gt(allocate_on_each(thread, count), count * 9 / 10);
     call_of_the_monitor(100000);
+    ck_assert_ptr_eq(thread->larger_room, room); /* in which there is room for all of them */
+
+    thread->memo_laps = 5;
+    call_of_the_monitor(100000);
+    ck_assert_ptr_ne(thread->larger_room, room);
+    ck_assert_uint_gt(thread->larger_room->words, room->words);
+    room = thread->larger_room;
+    thread->memo_laps = 7; /* it has not moved yet: one at a time */
+    call_of_the_monitor(100000);
+    ck_assert_ptr_eq(thread->larger_room, room);
+    ht_thread_forget_stacks(thread);
+    allocate_on_each(thread, count);
+    ck_assert_ptr_eq(thread->memo_room, room);
+    ck_assert_uint_eq(thread->memo_laps, 0);
+    ck_assert_uint_gt(allocate_on_each(thread, count), count * 9 / 10);
+    thread->memo_laps = 5; /* there is none larger */
+    call_of_the_monitor(100000);
     ck_assert_ptr_eq(thread->larger_room, room);
     ht_threads = thread->next;
 }
