@@ -34,8 +34,8 @@ typedef const uintptr_t *ht_entry;
 
 #define HT_ENTRY() ((ht_entry)__builtin_frame_address(0))
 
-/* Where the return address stands in the record, in bytes. */
-#define HT_ENTRY_PC_DISTANCE sizeof(uintptr_t)
+/* Where the return address stands in the record, in words. */
+#define HT_ENTRY_PC_AT 1u
 
 /* The caller's frame pointer register (the first word of the record), the address to which the
  * entry point returns, and the caller's stack pointer once it has returned (the entry point's CFA).
@@ -84,34 +84,56 @@ static inline __attribute__((always_inline)) void ht_add_owned(uint64_t *counter
 #endif
 }
 
-/* All bits of a 4-byte part are set where two words of the stack have the same part as two values
- * at a multiple of 16. */
+/* All bits of a 4-byte part are set where two words of the stack, so many words from the entry,
+ * have the same part as two values at a multiple of 16. */
 static inline __attribute__((always_inline)) __m128i
-ht_compare_two(ht_entry entry, uintptr_t distance_0, uintptr_t distance_1, const uint64_t *values)
+ht_compare_two(ht_entry entry, uint64_t distance_0, uint64_t distance_1, const uint64_t *values)
 {
-    const char *stack = (const char *)entry;
-    __m128d words = _mm_load_sd((const double *)(stack + distance_0));
-    words = _mm_loadh_pd(words, (const double *)(stack + distance_1));
+    __m128d words = _mm_load_sd((const double *)(entry + distance_0));
+    words = _mm_loadh_pd(words, (const double *)(entry + distance_1));
     return _mm_cmpeq_epi32(_mm_castpd_si128(words), *(const __m128i *)values);
 }
 
-/* Compares the return address and five other words with what `values` says; `distances` is of the
- * others. All are read, in any order. HT_NEAR_SAME if none differs, else less. */
-#define HT_NEAR_SAME 0xffffu
-static inline __attribute__((always_inline)) uint32_t
-ht_near_words_same(ht_entry entry, const uint64_t *values, const uint32_t *distances)
+/* The lowest 16 bits, which are taken off. Two instructions, in which no compiler may see a shift
+ * and a mask of the whole: of that it would take copies. */
+static inline __attribute__((always_inline)) uint64_t ht_take_16(uint64_t *packed)
 {
-    __m128i same = ht_compare_two(entry, HT_ENTRY_PC_DISTANCE, distances[0], values);
-    same = _mm_and_si128(same, ht_compare_two(entry, distances[1], distances[2], values + 2));
-    same = _mm_and_si128(same, ht_compare_two(entry, distances[3], distances[4], values + 4));
-    return (uint32_t)_mm_movemask_epi8(same);
+#ifdef __clang__
+    uint64_t low = (uint16_t)*packed;
+    *packed >>= 16;
+    __asm__("" : "+r"(*packed));
+#else
+    uint64_t low;
+    __asm__("movzwl %w1, %k0\n\tshrq $16, %1" : "=&r"(low), "+r"(*packed) : : "cc");
+#endif
+    return low;
+}
+
+/*
+ * Compares the return address and five other words with what `values` says. The distances of the
+ * first four others are `four`, 16 bits each and the first the lowest; that of the last is `fifth`.
+ * All are read, in any order. HT_NEAR_SAME if none differs, else other hexadecimal digits, 0 and f.
+ *
+ * What is loaded here is known late: it hangs on the record, which had to be found. Loads of that
+ * kind are what an allocation's time goes by (each takes half a cycle, where 24 NOPs more take
+ * one): so the distances come four at a time, though it takes instructions to part them.
+ */
+#define HT_NEAR_SAME 0xffffu
+static inline __attribute__((always_inline)) uint16_t
+ht_near_words_same(ht_entry entry, const uint64_t *values, uint64_t four, uint64_t fifth)
+{
+    uint64_t first = ht_take_16(&four), second = ht_take_16(&four), third = ht_take_16(&four);
+    __m128i same = ht_compare_two(entry, HT_ENTRY_PC_AT, first, values);
+    same = _mm_and_si128(same, ht_compare_two(entry, second, third, values + 2));
+    same = _mm_and_si128(same, ht_compare_two(entry, four, fifth, values + 4));
+    return (uint16_t)_mm_movemask_epi8(same);
 }
 
 /* Whether two other words are what `values` says. */
 static inline __attribute__((always_inline)) bool
-ht_two_words_equal(ht_entry entry, const uint64_t *values, const uint32_t *distances)
+ht_two_words_equal(ht_entry entry, const uint64_t *values, uint64_t first, uint64_t second)
 {
-    return _mm_movemask_epi8(ht_compare_two(entry, distances[0], distances[1], values)) == 0xffff;
+    return _mm_movemask_epi8(ht_compare_two(entry, first, second, values)) == 0xffff;
 }
 
 /*

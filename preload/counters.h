@@ -77,18 +77,22 @@ static inline unsigned ht_cell_of(uint32_t site)
 }
 
 /* Its place, 4 times its index: figures and owner are reached from it without more arithmetic. */
-static inline uint32_t ht_cell_place(uint32_t site)
+static inline uint64_t ht_cell_place(uint32_t site)
 {
-    return 4 * site & 4 * (HT_CELLS - 1);
+    uint64_t place = 4 * site & 4 * (HT_CELLS - 1);
+#ifdef __clang__ /* which would mask the site anew for each use */
+    __asm__("" : "+r"(place));
+#endif
+    return place;
 }
 
-static inline struct ht_cell *ht_cell(struct ht_thread *thread, uint32_t place)
+static inline struct ht_cell *ht_cell(struct ht_thread *thread, uint64_t place)
 {
     _Static_assert(sizeof(struct ht_cell) == 32, "4 times the index, times 8");
-    return (struct ht_cell *)((char *)thread->cells + 8 * (size_t)place);
+    return (struct ht_cell *)((char *)thread->cells + 8 * place);
 }
 
-static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint32_t place)
+static inline uint32_t *ht_cell_site(struct ht_thread *thread, uint64_t place)
 {
     return (uint32_t *)((char *)thread->cell_sites + place);
 }

@@ -6,8 +6,8 @@
  * loop many times over, but not those of a compiler or an interpreter: in a program of many call
  * sites, a thread that has written over its ring more than once gets a larger room, and then one
  * that is larger still. Since no thread of the program may ask for memory, the monitor lays it; the
- * thread moves there when it writes its next record. What it leaves in the old room stays as it is, and the quick index goes on leading
- * there.
+ * thread moves there when it writes its next record. What it leaves in the old room stays as it is,
+ * and the quick index goes on leading there.
  *
  * Places of records are told in words from the start of the thread's state, in 32 bits.
  */

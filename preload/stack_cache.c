@@ -51,20 +51,21 @@ void ht_memo_expect_answers(void)
 
 /* Whether a word of the stack is `value`. If not, `hash` takes in which one it is and what it is.
  */
-static bool is_word(ht_entry entry, uint32_t distance, uint64_t value, uint32_t *hash)
+static bool is_word(ht_entry entry, uint64_t distance, uint64_t value, uint32_t *hash)
 {
     uint64_t word = *(const uint64_t *)((const char *)entry + distance);
     if (word == value)
         return true;
-    *hash = (*hash + distance + (uint32_t)word) * 0x85EBCA6Bu;
+    *hash = (*hash + (uint32_t)distance + (uint32_t)word) * 0x85EBCA6Bu;
     return false;
 }
 
-static bool are_words(ht_entry entry, const uint32_t *distances, const uint64_t *values,
-                      unsigned count, uint32_t *hash)
+/* The same for those whose distances are `packed`, in words and 16 bits each. */
+static bool are_words(ht_entry entry, uint64_t packed, const uint64_t *values, unsigned count,
+                      uint32_t *hash)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (!is_word(entry, distances[i], values[i], hash))
+    for (unsigned i = 0; i < count; i++, packed >>= 16)
+        if (!is_word(entry, (uint16_t)packed * sizeof *values, values[i], hash))
             return false;
     return true;
 }
@@ -72,10 +73,14 @@ static bool are_words(ht_entry entry, const uint32_t *distances, const uint64_t 
 /* Nothing is known of what is mapped beyond the first word that differs. */
 static bool is_of(const struct ht_memo_record *record, ht_entry entry, uint32_t *hash)
 {
-    unsigned far = record->far_bytes / sizeof *record->far;
-    return is_word(entry, HT_ENTRY_PC_DISTANCE, record->values[0], hash) &&
-           are_words(entry, record->distances, record->values + 1, HT_MEMO_ALONE, hash) &&
-           are_words(entry, record->far, ht_memo_far_values(record), far, hash);
+    struct ht_memo_far far = ht_memo_far(record, record->more);
+    bool same = are_words(entry, HT_ENTRY_PC_AT, record->values, 1, hash) &&
+                are_words(entry, record->near, record->values + 1, 4, hash) &&
+                are_words(entry, record->head >> 48, record->values + 5, 1, hash) &&
+                are_words(entry, record->more, record->values + 6, 2, hash);
+    for (unsigned i = 0; same && i < far.bytes / sizeof *far.distances; i++)
+        same = is_word(entry, far.distances[i], far.values[i], hash);
+    return same;
 }
 
 /* Goes down the tree to the record of a stack. NULL where there is none; `slot` is where it would
@@ -93,7 +98,8 @@ static const struct ht_memo_record *descend(struct ht_thread *thread, ht_entry e
         /* Where the stack has got known since, a new record will allow the quick way. */
         if ((record->key & HT_MEMO_CARE) && ht_is_own_stack(thread, ht_entry_sp(entry)))
             return NULL;
-        ht_cell_fetch(thread, record->site); /* it will be counted, while words are compared */
+        ht_cell_fetch(thread,
+                      ht_memo_site(record)); /* it will be counted, while words are compared */
         if (is_of(record, entry, &hash))
             return record;
     }
@@ -126,7 +132,7 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
         ht_thread_find_bounds(thread); /* then the next comes here no more */
     else if (mark == mark_of(generation))
         lead_to(record, ht_memo_slot(thread, entry, key), thread, generation);
-    return record->site;
+    return ht_memo_site(record);
 }
 
 /* ---- remembering --------------------------------------------------------------------------------
@@ -140,28 +146,39 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
 struct pen {
     const struct ht_finding *finding;
     const struct ht_stack_word *next; /* behind the one that comes next */
-    uintptr_t address, value;         /* the one that came last */
-    uintptr_t furthest, bits; /* of all so far: the largest distance, all bits that are set */
-    bool at_fp;               /* the entry's frame pointer comes next */
+    uintptr_t distance, value;        /* of the one that came last */
+    uintptr_t distances, values;      /* all bits that are set in any so far */
+    uintptr_t furthest;               /* of all so far */
+    bool at_fp;                       /* the entry's frame pointer comes next */
 };
 
-static inline uint32_t next_word(struct pen *pen, uint64_t *value)
+/* How far from the entry the next word is; that of the last again where there is none. */
+static uintptr_t next_distance(const struct pen *pen)
 {
-    const struct ht_finding *finding = pen->finding;
-    if (pen->at_fp) {
-        pen->at_fp = false;
-        pen->address = (uintptr_t)finding->entry;
-        pen->value = ht_entry_fp(finding->entry);
-    } else if (pen->next != finding->words) {
-        pen->next--;
-        pen->address = pen->next->address;
-        pen->value = pen->next->value;
-    }
-    uintptr_t distance = pen->address - (uintptr_t)finding->entry;
-    pen->furthest = distance > pen->furthest ? distance : pen->furthest;
-    pen->bits |= pen->value;
-    *value = pen->value & (HT_ADDRESS_LIMIT - 1); /* whatever comes of it: no bit 63 */
-    return (uint32_t)distance & INT32_MAX;
+    if (pen->at_fp)
+        return 0;
+    if (pen->next == pen->finding->words)
+        return pen->distance;
+    return pen->next[-1].address - (uintptr_t)pen->finding->entry;
+}
+
+static uint64_t value_again(const struct pen *pen)
+{
+    return pen->value & (HT_ADDRESS_LIMIT - 1); /* whatever comes of it: no bit 63 */
+}
+
+static uint64_t next_value(struct pen *pen)
+{
+    pen->distance = next_distance(pen);
+    if (pen->at_fp)
+        pen->value = ht_entry_fp(pen->finding->entry);
+    else if (pen->next != pen->finding->words)
+        pen->value = (--pen->next)->value;
+    pen->at_fp = false;
+    pen->furthest = pen->distance > pen->furthest ? pen->distance : pen->furthest;
+    pen->distances |= pen->distance;
+    pen->values |= pen->value;
+    return value_again(pen);
 }
 
 enum {
@@ -202,10 +219,28 @@ static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned group
     return room;
 }
 
-/* How many groups a record of so many words needs. */
-static unsigned groups_of(unsigned words)
+static unsigned words_left(const struct pen *pen)
 {
-    return words <= HT_MEMO_ALONE ? 0 : (words - HT_MEMO_ALONE + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
+    return (unsigned)(pen->next - pen->finding->words) + pen->at_fp;
+}
+
+/* Words that stand in no group: as many as there is place for, up to the first that lies too far
+ * out. How many there were. */
+static unsigned write_alone(struct ht_memo_record *record, struct pen *pen)
+{
+    uint64_t at[HT_MEMO_ALONE];
+    unsigned count = 0;
+    for (unsigned i = 0; i < HT_MEMO_ALONE; i++) {
+        bool fits = count == i && words_left(pen) > 0 &&
+                    next_distance(pen) / sizeof(uint64_t) < HT_MEMO_REACH;
+        count += fits;
+        record->values[1 + i] = fits ? next_value(pen) : value_again(pen);
+        at[i] = pen->distance / sizeof(uint64_t);
+    }
+    record->near = at[0] | at[1] << 16 | at[2] << 32 | at[3] << 48;
+    record->head |= at[4] << 48;
+    record->more = at[5] | at[6] << 16;
+    return count;
 }
 
 /* The groups: all distances, and then all values. */
@@ -215,34 +250,41 @@ static void write_groups(struct ht_memo_record *record, unsigned groups, struct 
     char *end = (char *)record->far + groups * DISTANCES;
     memset(end, 0, gap); /* nor is there a key of an older record here */
     uint64_t *values = (void *)(end + gap);
-    for (unsigned i = 0; i < groups * HT_MEMO_GROUP; i++)
-        record->far[i] = next_word(pen, &values[i]);
-    record->far_values = groups * DISTANCES + gap;
-    record->far_bytes = groups * DISTANCES;
+    for (unsigned i = 0; i < groups * HT_MEMO_GROUP; i++) {
+        values[i] = next_value(pen);
+        record->far[i] = (uint32_t)pen->distance & INT32_MAX;
+    }
+    record->more |= (uint64_t)(groups * DISTANCES) << 32;
+    record->more |= (uint64_t)(groups * DISTANCES + gap) << 48;
+}
+
+/* How many groups the words need that do not stand alone. */
+static unsigned groups_of(struct pen pen)
+{
+    struct ht_memo_record unused = {0};
+    write_alone(&unused, &pen);
+    return (words_left(&pen) + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
 }
 
 /* Writes the record, its key last, and makes it findable. */
 void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding)
 {
-    unsigned words = finding->count + finding->uses_fp, groups = groups_of(words);
-    struct ht_memo_record *record = take_room(thread, groups);
-    uintptr_t entry = (uintptr_t)finding->entry, pc = ht_entry_pc(finding->entry);
-    *record = (struct ht_memo_record){
-        .site = finding->site,
-        .enough = words > HT_MEMO_NEAR ? HT_MEMO_LONG : HT_NEAR_SAME,
-        .values = {pc},
-        .place = ht_cell_place(finding->site),
-    };
+    uintptr_t pc = ht_entry_pc(finding->entry);
     struct pen pen = {.finding = finding,
                       .next = finding->words + finding->count,
-                      .address = entry + HT_ENTRY_PC_DISTANCE, /* where it is cut at once */
+                      .distance = HT_ENTRY_PC_AT * sizeof(uint64_t), /* where it is cut at once */
                       .value = pc,
                       .at_fp = finding->uses_fp};
-    for (unsigned i = 0; i < HT_MEMO_ALONE; i++)
-        record->distances[i] = next_word(&pen, &record->values[1 + i]);
+    unsigned groups = groups_of(pen);
+    struct ht_memo_record *record = take_room(thread, groups);
+    *record = (struct ht_memo_record){.head = finding->site, .values = {pc}};
+    unsigned words = words_left(&pen), alone = write_alone(record, &pen);
+    bool more = words > HT_MEMO_NEAR || words > alone;
+    record->head |= (uint64_t)(more ? HT_MEMO_LONG : HT_NEAR_SAME) << 32;
     if (groups)
         write_groups(record, groups, &pen);
-    if (pen.furthest > MAX_DISTANCE || pen.bits >> HT_ADDRESS_BITS)
+    if (pen.furthest > MAX_DISTANCE || pen.distances % sizeof(uint64_t) ||
+        (pen.values | pc) >> HT_ADDRESS_BITS)
         return;                        /* without a key it is no record */
     __asm__ volatile("" ::: "memory"); /* should this be left halfway, there is no key */
     uint64_t key =

@@ -15,7 +15,8 @@
  *            words  each with its distance from the entry: the return address and five others,
  *                   which are all in a short record; in a long one two more, and then what follows
  *                   in groups of four, so that many are fetched at a time. The last is repeated to
- *                   fill up
+ *                   fill up. Those in no group lie within HT_MEMO_REACH: from the first on that
+ *                   does not, all are in groups
  *
  * The entry is the stack pointer, but for a constant. Distances count from the record that the
  * entry point pushed, whose first word is the caller's frame pointer register: so that register,
@@ -59,25 +60,43 @@ _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the
 #define HT_MEMO_GROUP 4
 #define HT_MEMO_ALIGN 32
 
+/* Of words in no group, in words from the entry: bit 63 of what holds four of them stays clear. */
+#define HT_MEMO_REACH 0x8000u
+
+/* Few words, each with much in it: see ht_near_words_same. Distances of 16 bits are in words, the
+ * first is the lowest. */
 struct ht_memo_record {
     uint64_t key;
-    uint32_t site;
-    uint32_t enough;                    /* what comparing the near words gives where that is all */
-    uint32_t place;                     /* ht_cell_place(site) */
-    uint32_t distances[HT_MEMO_ALONE];  /* of the words after the return address */
-    uint64_t values[1 + HT_MEMO_ALONE]; /* the return address and these */
-    uint32_t far_bytes;                 /* of `far`; 0 where there are no groups */
-    uint32_t far_values;                /* where the values of `far` are: bytes from there */
-    uint32_t unused[2];                 /* 0 */
-    uint32_t far[];                     /* distances of the words in groups */
+    uint64_t head;                      /* site; from bit 32 on what comparing the near words gives
+                                           where they are all, or HT_MEMO_LONG; from bit 48 on the
+                                           fifth word's distance */
+    uint64_t near;                      /* distances of the first to the fourth */
+    uint64_t more;                      /* distances of the sixth and the seventh; from bit 32 on
+                                           the bytes of `far`, 0 where there are no groups; from
+                                           bit 48 on where their values are: bytes from there */
+    uint64_t values[1 + HT_MEMO_ALONE]; /* the return address and seven words */
+    uint32_t far[];                     /* distances of the words in groups, in bytes */
 } __attribute__((aligned(HT_MEMO_ALIGN)));
+_Static_assert(sizeof(struct ht_memo_record) == 96, "no word of a record is left unwritten");
 
-/* `enough` of a record that has other words as well: no comparison gives that. */
-#define HT_MEMO_LONG (HT_NEAR_SAME + 1)
+#define HT_MEMO_LONG 1u /* no comparison gives that */
 
-static inline const uint64_t *ht_memo_far_values(const struct ht_memo_record *record)
+static inline uint32_t ht_memo_site(const struct ht_memo_record *record)
 {
-    return (const void *)((const char *)record->far + record->far_values);
+    return (uint32_t)record->head;
+}
+
+/* The words of a record beyond the seventh. */
+struct ht_memo_far {
+    const uint32_t *distances;
+    const uint64_t *values;
+    uint64_t bytes; /* of distances */
+};
+
+static inline struct ht_memo_far ht_memo_far(const struct ht_memo_record *record, uint64_t more)
+{
+    const void *values = (const char *)record->far + (more >> 48);
+    return (struct ht_memo_far){record->far, values, (uint16_t)(more >> 32)};
 }
 
 /* How often a module went away. */
@@ -189,27 +208,34 @@ ht_memo_at(struct ht_thread *thread, ht_entry entry, uint64_t key)
     return ht_memo_record_at(thread, *ht_memo_slot(thread, entry, key));
 }
 
-/* Finds the record of an allocation under a tag, given by ht_memo_tag_key; NULL where there is
- * none, or none that can be compared the quick way. The thread is HT_COUNTING. */
-static inline __attribute__((always_inline)) const struct ht_memo_record *
-ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
+/* Whether the words of a record beyond the fifth are those of the stack. */
+static inline __attribute__((always_inline)) bool
+ht_memo_rest_equal(const struct ht_memo_record *record, ht_entry entry)
+{
+    uint64_t more = record->more;
+    struct ht_memo_far far = ht_memo_far(record, more);
+    return ht_two_words_equal(entry, record->values + 1 + HT_MEMO_NEAR, (uint16_t)more,
+                              (uint16_t)(more >> 16)) &&
+           (!far.bytes || ht_far_words_equal(entry, far.distances, far.values, far.bytes));
+}
+
+/* Finds the site of an allocation under a tag, given by ht_memo_tag_key; false where there is no
+ * record, or none that can be compared the quick way. The thread is HT_COUNTING. */
+static inline __attribute__((always_inline)) bool
+ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key, uint32_t *site)
 {
     uint64_t key = ht_memo_key(entry, tag_key, ht_memo_mark);
     /* The mark first: while this goes on, others may raise it and empty the indexes. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
     if (__builtin_expect(record->key != key, 0))
-        return NULL;
-    uint32_t same = ht_near_words_same(entry, record->values, record->distances);
-    if (__builtin_expect(same == record->enough, 1))
-        return record;
-    bool equal =
-        same == HT_NEAR_SAME &&
-        ht_two_words_equal(entry, record->values + 1 + HT_MEMO_NEAR,
-                           record->distances + HT_MEMO_NEAR) &&
-        (!record->far_bytes ||
-         ht_far_words_equal(entry, record->far, ht_memo_far_values(record), record->far_bytes));
-    return equal ? record : NULL;
+        return false;
+    uint64_t head = record->head;
+    uint16_t same = ht_near_words_same(entry, record->values, record->near, head >> 48);
+    *site = (uint32_t)head;
+    if (__builtin_expect(same == (uint16_t)(head >> 32), 1))
+        return true;
+    return same == HT_NEAR_SAME && ht_memo_rest_equal(record, entry);
 }
 
 /* The same for all records, compared in order, and what is found is the next to be found the quick

@@ -97,13 +97,14 @@ static inline __attribute__((always_inline)) bool
 ht_track_allocated_fast(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
 {
     ht_track_begin(thread);
-    const struct ht_memo_record *record = ht_memo_find(thread, entry, thread->tag_key);
-    if (__builtin_expect(!record || *ht_cell_site(thread, record->place) != record->site, 0)) {
+    uint64_t place = 0;
+    if (__builtin_expect(!ht_memo_find(thread, entry, thread->tag_key, site) ||
+                             *ht_cell_site(thread, place = ht_cell_place(*site)) != *site,
+                         0)) {
         ht_track_end(thread);
         return false;
     }
-    *site = record->site;
-    struct ht_cell *cell = ht_cell(thread, record->place);
+    struct ht_cell *cell = ht_cell(thread, place);
     ht_add_owned(&cell->figures[HT_ALLOCATED_BYTES], size);
     ht_track_end(thread);
     return true;
@@ -113,7 +114,7 @@ ht_track_allocated_fast(struct ht_thread *thread, size_t size, ht_entry entry, u
  * is not there. */
 static inline bool ht_track_going(struct ht_thread *thread, const struct ht_block *block)
 {
-    uint32_t place = ht_cell_place(block->site);
+    uint64_t place = ht_cell_place(block->site);
     /* Before the cell is looked at: from then on no signal handler gives it to another site. */
     ht_track_begin(thread);
     if (__builtin_expect(*ht_cell_site(thread, place) != block->site, 0)) {
@@ -133,18 +134,18 @@ static inline bool ht_track_resized_fast(struct ht_thread *thread, const struct 
                                          size_t size, ht_entry entry, uint64_t tag_key,
                                          uint32_t *site)
 {
-    uint32_t from = ht_cell_place(old->site);
+    uint64_t from = ht_cell_place(old->site);
     ht_track_begin(thread);
-    const struct ht_memo_record *record = ht_memo_find(thread, entry, tag_key);
-    if (__builtin_expect(!record || *ht_cell_site(thread, record->place) != record->site ||
+    uint64_t place = 0;
+    if (__builtin_expect(!ht_memo_find(thread, entry, tag_key, site) ||
+                             *ht_cell_site(thread, place = ht_cell_place(*site)) != *site ||
                              *ht_cell_site(thread, from) != old->site,
                          0)) {
         ht_track_end(thread);
         return false;
     }
-    *site = record->site;
     ht_add_owned(&ht_cell(thread, from)->figures[HT_FREED_BYTES], old->size);
-    ht_add_owned(&ht_cell(thread, record->place)->figures[HT_ALLOCATED_BYTES], size);
+    ht_add_owned(&ht_cell(thread, place)->figures[HT_ALLOCATED_BYTES], size);
     ht_track_end(thread);
     return true;
 }

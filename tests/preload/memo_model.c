@@ -179,8 +179,7 @@ static void allocate(struct ht_thread *thread, unsigned at, uintptr_t fp, uint32
     ht_entry entry = (ht_entry)&memo_stack[at - 2];
     uint32_t remembered = ht_memo_find_with_care(thread, entry, tag);
     ht_thread_set_tag(thread, tag);
-    const struct ht_memo_record *record = ht_memo_find(thread, entry, thread->tag_key);
-    uint32_t quick = record ? record->site : HT_NO_SITE; /* now: a walk may write over it */
+    uint32_t quick = memo_quick(thread, entry);
     uint32_t site = ht_site_find(thread, entry, tag);
     if (ht_stack_root(ht_site_stack(site)) == HT_STACK_FALLBACK) { /* its place is crowded */
         ht_site_grow();

@@ -27,6 +27,13 @@ struct ht_thread *memo_thread(uint32_t memo_words, void *allocate(size_t bytes, 
 /* The usual `allocate`: what reaches beyond it is seen by the sanitizer. */
 void *memo_heap(size_t bytes, size_t alignment);
 
+/* What the quick way finds under the thread's tag: the site, or HT_NO_SITE. */
+static inline uint32_t memo_quick(struct ht_thread *thread, ht_entry entry)
+{
+    uint32_t site;
+    return ht_memo_find(thread, entry, thread->tag_key, &site) ? site : HT_NO_SITE;
+}
+
 /*
  * Lays frames outwards from word `at` of the stack, and says of which functions (into `walked`, of
  * HT_MAX_DEPTH entries); the rest of the stack keeps what earlier stacks left there. Returns the

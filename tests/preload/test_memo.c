@@ -118,9 +118,7 @@ START_TEST(many_stacks_have_one_key)
         memcpy(memo_stack, stacks[i], sizeof memo_stack);
         ht_entry entry = (ht_entry)&memo_stack[AT - 2];
         ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 0), sites[i]);
-        const struct ht_memo_record *quick = ht_memo_find(thread, entry, thread->tag_key);
-        ck_assert_ptr_nonnull(quick);
-        ck_assert_uint_eq(quick->site, sites[i]);
+        ck_assert_uint_eq(memo_quick(thread, entry), sites[i]);
     }
 }
 END_TEST
@@ -173,6 +171,57 @@ START_TEST(room_grows_where_it_is_needed)
     call_of_the_monitor(100000);
     ck_assert_ptr_eq(thread->larger_room, room);
     ht_threads = thread->next;
+}
+END_TEST
+
+static uint64_t tall[100000]; /* a stack of large frames */
+
+/* Remembers a stack of `count` words, so far from the entry; it must be found, by either way, as
+ * long as they all are what they were. */
+static void remember_words(const unsigned *at, unsigned count)
+{
+    const uint32_t site = HT_SITE_BASE + 7;
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
+    struct ht_stack_word words[16];
+    ht_entry entry = (ht_entry)tall;
+    thread->stack_low = (uintptr_t)tall;
+    thread->stack_high = (uintptr_t)(tall + sizeof tall / sizeof *tall);
+    memset(tall, 0, sizeof tall);
+    tall[1] = 0x400010;
+    for (unsigned i = 0; i < count; i++) {
+        tall[at[i]] = 0x400100 + 16 * i;
+        words[count - 1 - i] = (struct ht_stack_word){(uintptr_t)&tall[at[i]], tall[at[i]]};
+    }
+    struct ht_finding finding = {.entry = entry,
+                                 .site = site,
+                                 .generation = ht_memo_generation,
+                                 .known_stack = true,
+                                 .words = words,
+                                 .count = count};
+    ht_memo_remember(thread, &finding);
+    for (unsigned i = 0; i <= count; i++) {
+        uint64_t *changed = i < count ? &tall[at[i]] : &tall[2], before = *changed;
+        *changed ^= UINT64_C(1) << (i * 5 + 3);
+        uint32_t expected = i < count ? HT_NO_SITE : site;
+        ck_assert_uint_eq(memo_quick(thread, entry), expected);
+        ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 0), expected);
+        *changed = before;
+    }
+}
+
+/* Few words of a record have place for a distance of any size. */
+START_TEST(words_may_lie_far_out)
+{
+    static const unsigned outermost[] = {HT_MEMO_REACH - 1, HT_MEMO_REACH, 99999};
+    support_begin();
+    for (unsigned count = 1; count <= 12; count++)
+        for (unsigned first_far = 0; first_far < count; first_far++)
+            for (unsigned which = 0; which < 3; which++) {
+                unsigned at[12];
+                for (unsigned i = 0; i < count; i++)
+                    at[i] = i < first_far ? 3 + 2 * i : outermost[which] - 2 * (count - 1 - i);
+                remember_words(at, count);
+            }
 }
 END_TEST
 
@@ -276,9 +325,7 @@ START_TEST(return_addresses_do_until_there_are_answers)
     uint64_t asked = *ht_frame_rule(ht_intern(&ht_frames, 0x900000, false));
     ck_assert_uint_eq(asked, 0);
     memo_stack[10] = 1; /* whoever the caller's caller is */
-    const struct ht_memo_record *record = ht_memo_find(thread, entry, thread->tag_key);
-    ck_assert_ptr_nonnull(record);
-    ck_assert_uint_eq(record->site, fallback);
+    ck_assert_uint_eq(memo_quick(thread, entry), fallback);
     ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 4), HT_NO_SITE);
     memo_stack[9] = 0x900010;
     ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
@@ -457,7 +504,7 @@ START_TEST(pages_lost_before_a_stack_is_known)
 END_TEST
 
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
-             many_stacks_have_one_key, room_grows_where_it_is_needed,
+             many_stacks_have_one_key, room_grows_where_it_is_needed, words_may_lie_far_out,
              small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
              generations_void_what_was_remembered, unknown_frames_are_captured,
              return_addresses_do_until_there_are_answers,
