@@ -36,7 +36,8 @@ static struct ht_memo_room *lay(const struct stage *stage)
 static bool is_in_reach(const struct ht_thread *thread, const struct ht_memo_room *room)
 {
     intptr_t words = ((intptr_t)room - (intptr_t)thread) / (intptr_t)sizeof(uint64_t);
-    return words > INT32_MIN && words + (intptr_t)(sizeof *room + room->words) < INT32_MAX;
+    return words > INT32_MIN &&
+           words + (intptr_t)(sizeof *room / sizeof(uint64_t) + room->words) < INT32_MAX;
 }
 
 /* The stage that comes after the room of a thread, if that is too small for it and no larger one is
@@ -44,7 +45,7 @@ static bool is_in_reach(const struct ht_thread *thread, const struct ht_memo_roo
 static struct stage *wanted(const struct ht_thread *thread)
 {
     const struct ht_memo_room *room = __atomic_load_n(&thread->memo_room, __ATOMIC_ACQUIRE);
-    if (!__atomic_load_n(&thread->taken, __ATOMIC_RELAXED) ||
+    if (thread->gets_no_room || !__atomic_load_n(&thread->taken, __ATOMIC_RELAXED) ||
         __atomic_load_n(&thread->memo_laps, __ATOMIC_RELAXED) < MANY_LAPS ||
         (thread->larger_room && thread->larger_room != room))
         return NULL;
@@ -54,23 +55,27 @@ static struct stage *wanted(const struct ht_thread *thread)
     return NULL;
 }
 
+static void give_room(struct ht_thread *thread, struct stage *stage)
+{
+    struct ht_memo_room *room = lay(stage);
+    stage->rooms -= room != NULL;
+    if (room && is_in_reach(thread, room)) {
+        __atomic_store_n(&thread->larger_room, room, __ATOMIC_RELEASE);
+        return;
+    }
+    ht_heap_free(room);
+    thread->gets_no_room = true; /* nor the next time: it is not asked for for ever */
+}
+
 void ht_memo_rooms_grow(uint32_t sites)
 {
     static unsigned calls;
-    if (sites < MANY_SITES || ++calls % CALLS_EACH)
+    if (sites < MANY_SITES || stages[0].rooms + stages[1].rooms == 0 || ++calls % CALLS_EACH)
         return;
     struct ht_thread *thread = __atomic_load_n(&ht_threads, __ATOMIC_ACQUIRE);
     for (; thread; thread = thread->next) {
         struct stage *stage = wanted(thread);
-        if (!stage)
-            continue;
-        stage->rooms--; /* also if it cannot be had: it is not asked for for ever */
-        struct ht_memo_room *room = lay(stage);
-        if (room && !is_in_reach(thread, room)) {
-            ht_heap_free(room);
-            room = NULL;
-        }
-        if (room)
-            __atomic_store_n(&thread->larger_room, room, __ATOMIC_RELEASE);
+        if (stage)
+            give_room(thread, stage);
     }
 }

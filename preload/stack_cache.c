@@ -277,7 +277,8 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
                       .at_fp = finding->uses_fp};
     unsigned groups = groups_of(pen);
     struct ht_memo_record *record = take_room(thread, groups);
-    *record = (struct ht_memo_record){.head = finding->site, .values = {pc}};
+    *record =
+        (struct ht_memo_record){.head = finding->site, .values = {pc & (HT_ADDRESS_LIMIT - 1)}};
     unsigned words = words_left(&pen), alone = write_alone(record, &pen);
     bool more = words > HT_MEMO_NEAR || words > alone;
     record->head |= (uint64_t)(more ? HT_MEMO_LONG : HT_NEAR_SAME) << 32;

@@ -90,6 +90,7 @@ struct ht_thread {
     /* Remembered stacks, see stack_cache.h. */
     struct ht_memo_room *memo_room;   /* where they lie: first_room, or a larger_room later */
     struct ht_memo_room *larger_room; /* NULL until the monitor lays it (release) */
+    bool gets_no_room;                /* none that is larger can be had; the monitor's */
     uint32_t memo_next;               /* word of the ring at which the next record goes */
     uint32_t memo_laps;               /* how often the ring of this room came round */
 

@@ -209,6 +209,28 @@ static void remember_words(const unsigned *at, unsigned count)
     }
 }
 
+/* Places in a room are told in 32 bits. A thread whose state lies too far off for that goes
+ * without, at no cost to others. */
+START_TEST(a_thread_too_far_off_leaves_others_their_room)
+{
+    support_begin();
+    struct ht_thread *far_off = memo_thread(1000, memo_heap);
+    struct ht_thread *near = memo_thread(1000, ht_heap_alloc);
+    far_off->taken = near->taken = 1;
+    far_off->memo_laps = near->memo_laps = 5;
+    far_off->next = ht_threads;
+    ht_threads = far_off;
+    for (unsigned i = 0; i < 10; i++)
+        call_of_the_monitor(100000);
+    near->next = ht_threads;
+    ht_threads = near;
+    call_of_the_monitor(100000);
+    ck_assert_ptr_null(far_off->larger_room);
+    ck_assert_ptr_nonnull(near->larger_room);
+    ht_threads = far_off->next;
+}
+END_TEST
+
 /* Few words of a record have place for a distance of any size. */
 START_TEST(words_may_lie_far_out)
 {
@@ -504,7 +526,8 @@ START_TEST(pages_lost_before_a_stack_is_known)
 END_TEST
 
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
-             many_stacks_have_one_key, room_grows_where_it_is_needed, words_may_lie_far_out,
+             many_stacks_have_one_key, room_grows_where_it_is_needed,
+             a_thread_too_far_off_leaves_others_their_room, words_may_lie_far_out,
              small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
              generations_void_what_was_remembered, unknown_frames_are_captured,
              return_addresses_do_until_there_are_answers,
