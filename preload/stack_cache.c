@@ -258,14 +258,6 @@ static void write_groups(struct ht_memo_record *record, unsigned groups, struct 
     record->more |= (uint64_t)(groups * DISTANCES + gap) << 48;
 }
 
-/* How many groups the words need that do not stand alone. */
-static unsigned groups_of(struct pen pen)
-{
-    struct ht_memo_record unused = {0};
-    write_alone(&unused, &pen);
-    return (words_left(&pen) + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
-}
-
 /* Writes the record, its key last, and makes it findable. */
 void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding)
 {
@@ -275,13 +267,13 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
                       .distance = HT_ENTRY_PC_AT * sizeof(uint64_t), /* where it is cut at once */
                       .value = pc,
                       .at_fp = finding->uses_fp};
-    unsigned groups = groups_of(pen);
-    struct ht_memo_record *record = take_room(thread, groups);
-    *record =
-        (struct ht_memo_record){.head = finding->site, .values = {pc & (HT_ADDRESS_LIMIT - 1)}};
-    unsigned words = words_left(&pen), alone = write_alone(record, &pen);
+    struct ht_memo_record near = {.head = finding->site, .values = {pc & (HT_ADDRESS_LIMIT - 1)}};
+    unsigned words = words_left(&pen), alone = write_alone(&near, &pen);
     bool more = words > HT_MEMO_NEAR || words > alone;
-    record->head |= (uint64_t)(more ? HT_MEMO_LONG : HT_NEAR_SAME) << 32;
+    near.head |= (uint64_t)(more ? HT_MEMO_LONG : HT_NEAR_SAME) << 32;
+    unsigned groups = (words - alone + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
+    struct ht_memo_record *record = take_room(thread, groups);
+    *record = near;
     if (groups)
         write_groups(record, groups, &pen);
     if (pen.furthest > MAX_DISTANCE || pen.distances % sizeof(uint64_t) ||
