@@ -109,31 +109,38 @@ static inline __attribute__((always_inline)) uint64_t ht_take_16(uint64_t *packe
     return low;
 }
 
+/* The return address and five other words, as ht_compare_two; see ht_five_words_equal. */
+static inline __attribute__((always_inline)) __m128i
+ht_compare_six(ht_entry entry, const uint64_t *values, uint64_t four, uint64_t fifth)
+{
+    uint64_t first = ht_take_16(&four), second = ht_take_16(&four), third = ht_take_16(&four);
+    __m128i same = ht_compare_two(entry, HT_ENTRY_PC_AT, first, values);
+    same = _mm_and_si128(same, ht_compare_two(entry, second, third, values + 2));
+    return _mm_and_si128(same, ht_compare_two(entry, four, fifth, values + 4));
+}
+
 /*
- * Compares the return address and five other words with what `values` says. The distances of the
+ * Whether the return address and five other words are what `values` says. The distances of the
  * first four others are `four`, 16 bits each and the first the lowest; that of the last is `fifth`.
- * All are read, in any order. HT_NEAR_SAME if none differs, else other hexadecimal digits, 0 and f.
+ * All are read, in any order.
  *
  * What is loaded here is known late: it hangs on the record, which had to be found. Loads of that
  * kind are what an allocation's time goes by (each takes half a cycle, where 24 NOPs more take
  * one): so the distances come four at a time, though it takes instructions to part them.
  */
-#define HT_NEAR_SAME 0xffffu
-static inline __attribute__((always_inline)) uint16_t
-ht_near_words_same(ht_entry entry, const uint64_t *values, uint64_t four, uint64_t fifth)
+static inline __attribute__((always_inline)) bool
+ht_five_words_equal(ht_entry entry, const uint64_t *values, uint64_t four, uint64_t fifth)
 {
-    uint64_t first = ht_take_16(&four), second = ht_take_16(&four), third = ht_take_16(&four);
-    __m128i same = ht_compare_two(entry, HT_ENTRY_PC_AT, first, values);
-    same = _mm_and_si128(same, ht_compare_two(entry, second, third, values + 2));
-    same = _mm_and_si128(same, ht_compare_two(entry, four, fifth, values + 4));
-    return (uint16_t)_mm_movemask_epi8(same);
+    return _mm_movemask_epi8(ht_compare_six(entry, values, four, fifth)) == 0xffff;
 }
 
-/* Whether two other words are what `values` says. */
+/* The same of seven other words: the distances of the last three are `more`. */
 static inline __attribute__((always_inline)) bool
-ht_two_words_equal(ht_entry entry, const uint64_t *values, uint64_t first, uint64_t second)
+ht_seven_words_equal(ht_entry entry, const uint64_t *values, uint64_t four, const uint16_t *more)
 {
-    return _mm_movemask_epi8(ht_compare_two(entry, first, second, values)) == 0xffff;
+    __m128i same = ht_compare_six(entry, values, four, more[0]);
+    same = _mm_and_si128(same, ht_compare_two(entry, more[1], more[2], values + 6));
+    return _mm_movemask_epi8(same) == 0xffff;
 }
 
 /*
@@ -171,19 +178,25 @@ void ht_arch_begin(void);
 #define HT_UPPER_CLOBBERS
 #endif
 
+/* Some words of the stack, with their distances from the entry in bytes. At a multiple of 16. */
+#define HT_WORD_GROUP 4
+struct ht_word_group {
+    uint64_t values[HT_WORD_GROUP];
+    uint32_t distances[HT_WORD_GROUP];
+};
+
 /*
- * Whether groups of four words at `distances` from the entry are what `values` says; there are
- * `bytes` of distances, 16 a group, and at least one group. Distances stand at multiples of 16,
- * values at multiples of 32. All words are read, in any order: the last group comes first.
+ * Whether the words of all groups up to `end` are what these say; there is at least one group. All
+ * are read, in any order. Where the first group is, is known before how many there are: so they are
+ * gone through from there on.
  *
  * What a gather writes is emptied before, and its mask copied from one that no gather writes: else
  * each would wait for the last, since it keeps what the mask leaves out. It also waits for a word
  * that was stored just now; what lies in the innermost frames is therefore compared otherwise.
  */
-static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry entry,
-                                                                     const uint32_t *distances,
-                                                                     const uint64_t *values,
-                                                                     uint64_t bytes)
+static inline __attribute__((always_inline)) bool
+ht_word_groups_equal(ht_entry entry, const struct ht_word_group *group,
+                     const struct ht_word_group *end)
 {
     uint32_t same;
     if (__builtin_expect(ht_gather == HT_GATHER_AVX512, 1)) {
@@ -192,14 +205,15 @@ static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry en
                 "1:\t"
                 "kmovb %%k2, %%k1\n\t"
                 "vpxorq %%xmm17, %%xmm17, %%xmm17\n\t"
-                "vmovdqu64 -16(%[distances],%[bytes]), %%xmm16\n\t"
+                "vmovdqa64 32(%[group]), %%xmm16\n\t"
                 "vpgatherdq (%[entry],%%xmm16), %%ymm17%{%%k1%}\n\t"
-                "vpcmpeqq -32(%[values],%[bytes],2), %%ymm17, %%k3%{%%k3%}\n\t"
-                "sub $16, %[bytes]\n\t"
+                "vpcmpeqq (%[group]), %%ymm17, %%k3%{%%k3%}\n\t"
+                "add $48, %[group]\n\t"
+                "cmp %[end], %[group]\n\t"
                 "jne 1b\n\t"
                 "kmovb %%k3, %[same]"
-                : [bytes] "+r"(bytes), [same] "=r"(same)
-                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
+                : [group] "+r"(group), [same] "=r"(same)
+                : [entry] "r"(entry), [end] "r"(end)
                 : "cc", "memory" HT_ALSO_CLOBBERS);
         return same == 0xf;
     }
@@ -208,39 +222,43 @@ static inline __attribute__((always_inline)) bool ht_far_words_equal(ht_entry en
                 "1:\t"
                 "vpcmpeqd %%ymm1, %%ymm1, %%ymm1\n\t" /* which to fetch: used up each time */
                 "vpxor %%xmm2, %%xmm2, %%xmm2\n\t"
-                "vmovdqu -16(%[distances],%[bytes]), %%xmm3\n\t"
+                "vmovdqa 32(%[group]), %%xmm3\n\t"
                 "vpgatherdq %%ymm1, (%[entry],%%xmm3), %%ymm2\n\t"
-                "vpcmpeqq -32(%[values],%[bytes],2), %%ymm2, %%ymm2\n\t"
+                "vpcmpeqq (%[group]), %%ymm2, %%ymm2\n\t"
                 "vpand %%ymm2, %%ymm0, %%ymm0\n\t"
-                "sub $16, %[bytes]\n\t"
+                "add $48, %[group]\n\t"
+                "cmp %[end], %[group]\n\t"
                 "jne 1b\n\t"
                 "vpmovmskb %%ymm0, %[same]\n\t"
                 "vzeroupper"
-                : [bytes] "+r"(bytes), [same] "=r"(same)
-                : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
+                : [group] "+r"(group), [same] "=r"(same)
+                : [entry] "r"(entry), [end] "r"(end)
                 : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3" HT_UPPER_CLOBBERS);
         return same == UINT32_MAX;
     }
-    uint64_t distance;
+    uint64_t first, second;
     __asm__("pcmpeqd %%xmm0, %%xmm0\n" /* all ones: so far all are equal */
             "1:\t"
-            "mov -8(%[distances],%[bytes]), %k[distance]\n\t"
-            "movq (%[entry],%[distance]), %%xmm1\n\t"
-            "mov -4(%[distances],%[bytes]), %k[distance]\n\t"
-            "movhps (%[entry],%[distance]), %%xmm1\n\t"
-            "pcmpeqd -16(%[values],%[bytes],2), %%xmm1\n\t"
+            "mov 32(%[group]), %[second]\n\t" /* two at a time: see ht_five_words_equal */
+            "mov %k[second], %k[first]\n\t"
+            "shr $32, %[second]\n\t"
+            "movq (%[entry],%[first]), %%xmm1\n\t"
+            "movhps (%[entry],%[second]), %%xmm1\n\t"
+            "pcmpeqd (%[group]), %%xmm1\n\t"
             "pand %%xmm1, %%xmm0\n\t"
-            "mov -16(%[distances],%[bytes]), %k[distance]\n\t"
-            "movq (%[entry],%[distance]), %%xmm1\n\t"
-            "mov -12(%[distances],%[bytes]), %k[distance]\n\t"
-            "movhps (%[entry],%[distance]), %%xmm1\n\t"
-            "pcmpeqd -32(%[values],%[bytes],2), %%xmm1\n\t"
+            "mov 40(%[group]), %[second]\n\t"
+            "mov %k[second], %k[first]\n\t"
+            "shr $32, %[second]\n\t"
+            "movq (%[entry],%[first]), %%xmm1\n\t"
+            "movhps (%[entry],%[second]), %%xmm1\n\t"
+            "pcmpeqd 16(%[group]), %%xmm1\n\t"
             "pand %%xmm1, %%xmm0\n\t"
-            "sub $16, %[bytes]\n\t"
+            "add $48, %[group]\n\t"
+            "cmp %[end], %[group]\n\t"
             "jne 1b\n\t"
             "pmovmskb %%xmm0, %[same]"
-            : [bytes] "+r"(bytes), [same] "=r"(same), [distance] "=&r"(distance)
-            : [entry] "r"(entry), [distances] "r"(distances), [values] "r"(values)
+            : [group] "+r"(group), [same] "=r"(same), [first] "=&r"(first), [second] "=&r"(second)
+            : [entry] "r"(entry), [end] "r"(end)
             : "cc", "memory", "xmm0", "xmm1");
     return same == 0xffff;
 }

@@ -32,9 +32,8 @@ EXPORT uint32_t heaptally_v1_enter(uint32_t tag)
     struct ht_thread *thread = own_state();
     if (!thread)
         return 0;
-    uint32_t previous = thread->tag;
-    ht_thread_set_tag(thread,
-                      ht_scope_with_owner(previous, tag < HT_TAGS ? ht_scope_owner(tag) : 0));
+    uint32_t previous = ht_thread_tag();
+    ht_thread_set_tag(ht_scope_with_owner(previous, tag < HT_TAGS ? ht_scope_owner(tag) : 0));
     return previous;
 }
 
@@ -43,7 +42,7 @@ EXPORT void heaptally_v1_leave(uint32_t previous)
 {
     struct ht_thread *thread = own_state();
     if (thread)
-        ht_thread_set_tag(thread, previous < HT_TAGS ? previous : 0);
+        ht_thread_set_tag(previous < HT_TAGS ? previous : 0);
 }
 
 EXPORT uint32_t heaptally_v1_no_alloc_enter(uint32_t region);
@@ -52,9 +51,8 @@ EXPORT uint32_t heaptally_v1_no_alloc_enter(uint32_t region)
     struct ht_thread *thread = own_state();
     if (!thread)
         return 0;
-    uint32_t previous = thread->tag;
-    ht_thread_set_tag(thread,
-                      ht_scope_intern(ht_scope_owner(previous), region < HT_TAGS ? region : 0));
+    uint32_t previous = ht_thread_tag();
+    ht_thread_set_tag(ht_scope_intern(ht_scope_owner(previous), region < HT_TAGS ? region : 0));
     return previous;
 }
 

@@ -1,7 +1,5 @@
 #include "stack_cache.h"
 
-#include <string.h>
-
 #include "heaptally/options.h"
 
 uint64_t ht_memo_generation;
@@ -60,27 +58,30 @@ static bool is_word(ht_entry entry, uint64_t distance, uint64_t value, uint32_t 
     return false;
 }
 
-/* The same for those whose distances are `packed`, in words and 16 bits each. */
-static bool are_words(ht_entry entry, uint64_t packed, const uint64_t *values, unsigned count,
-                      uint32_t *hash)
-{
-    for (unsigned i = 0; i < count; i++, packed >>= 16)
-        if (!is_word(entry, (uint16_t)packed * sizeof *values, values[i], hash))
-            return false;
-    return true;
-}
-
 /* Nothing is known of what is mapped beyond the first word that differs. */
 static bool is_of(const struct ht_memo_record *record, ht_entry entry, uint32_t *hash)
 {
-    struct ht_memo_far far = ht_memo_far(record, record->more);
-    bool same = are_words(entry, HT_ENTRY_PC_AT, record->values, 1, hash) &&
-                are_words(entry, record->near, record->values + 1, 4, hash) &&
-                are_words(entry, record->head >> 48, record->values + 5, 1, hash) &&
-                are_words(entry, record->more, record->values + 6, 2, hash);
-    for (unsigned i = 0; same && i < far.bytes / sizeof *far.distances; i++)
-        same = is_word(entry, far.distances[i], far.values[i], hash);
-    return same;
+    const uint64_t *values = record->values;
+    const size_t word = sizeof *values;
+    if (!is_word(entry, HT_ENTRY_PC_AT * word, *values++, hash))
+        return false;
+    for (uint64_t i = 0, near = record->near; i < 4; i++, near >>= 16)
+        if (!is_word(entry, (uint16_t)near * word, *values++, hash))
+            return false;
+    for (unsigned i = 0; i < HT_MEMO_ALONE - 4; i++)
+        if (!is_word(entry, record->more[i] * word, *values++, hash))
+            return false;
+    for (const struct ht_word_group *group = record->far; group < ht_memo_far_end(record); group++)
+        for (unsigned i = 0; i < HT_WORD_GROUP; i++)
+            if (!is_word(entry, group->distances[i], group->values[i], hash))
+                return false;
+    return true;
+}
+
+/* Neighbouring tags have different ones, too. */
+static uint32_t tree_hash(ht_entry entry, uint64_t key)
+{
+    return ht_memo_hash(entry) + ((uint32_t)(key >> HT_MEMO_TAG_AT) << 19);
 }
 
 /* Goes down the tree to the record of a stack. NULL where there is none; `slot` is where it would
@@ -89,17 +90,16 @@ static const struct ht_memo_record *descend(struct ht_thread *thread, ht_entry e
                                             int32_t **slot)
 {
     int32_t *tree = ht_memo_tree(thread->memo_room);
-    uint32_t hash = ht_memo_hash(entry, key), bits = thread->memo_room->tree_bits;
+    uint32_t hash = tree_hash(entry, key), bits = thread->memo_room->tree_bits;
     for (unsigned turn = 0; turn < HT_MEMO_TURNS; turn++) {
-        *slot = &tree[ht_memo_place(hash, bits)];
+        *slot = &tree[ht_memo_mix(hash) >> (32 - bits)];
         const struct ht_memo_record *record = ht_memo_record_at(thread, **slot);
-        if ((record->key & ~HT_MEMO_CARE) != key)
+        if ((record->key & ~(HT_MEMO_CARE | HT_MEMO_LONG)) != key)
             return NULL;
         /* Where the stack has got known since, a new record will allow the quick way. */
         if ((record->key & HT_MEMO_CARE) && ht_is_own_stack(thread, ht_entry_sp(entry)))
             return NULL;
-        ht_cell_fetch(thread,
-                      ht_memo_site(record)); /* it will be counted, while words are compared */
+        ht_cell_fetch(thread, record->site); /* it will be counted, while words are compared */
         if (is_of(record, entry, &hash))
             return record;
     }
@@ -123,7 +123,7 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
 {
     uint64_t generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE);
     uint64_t mark = __atomic_load_n(&ht_memo_mark, __ATOMIC_ACQUIRE); /* as in ht_memo_find */
-    uint64_t key = ht_memo_key(entry, ht_memo_tag_key(tag), mark);
+    uint64_t tag_key = ht_memo_tag_key(tag), key = ht_memo_key(entry, tag_key, mark);
     int32_t *slot;
     const struct ht_memo_record *record = descend(thread, entry, key, &slot);
     if (!record)
@@ -131,8 +131,8 @@ uint32_t ht_memo_find_with_care(struct ht_thread *thread, ht_entry entry, uint32
     if (record->key & HT_MEMO_CARE)
         ht_thread_find_bounds(thread); /* then the next comes here no more */
     else if (mark == mark_of(generation))
-        lead_to(record, ht_memo_slot(thread, entry, key), thread, generation);
-    return ht_memo_site(record);
+        lead_to(record, ht_memo_slot(thread, entry, tag_key), thread, generation);
+    return record->site;
 }
 
 /* ---- remembering --------------------------------------------------------------------------------
@@ -181,18 +181,6 @@ static uint64_t next_value(struct pen *pen)
     return value_again(pen);
 }
 
-enum {
-    DISTANCES = HT_MEMO_GROUP * sizeof(uint32_t), /* of a group, in bytes */
-    VALUES = HT_MEMO_GROUP * sizeof(uint64_t),
-};
-
-/* How many bytes a record has between its distances and its values, if it stands at `at`. */
-static unsigned gap_at(const void *at, unsigned groups)
-{
-    uintptr_t end = (uintptr_t)at + sizeof(struct ht_memo_record) + groups * DISTANCES;
-    return groups ? (unsigned)(-end % VALUES) : 0;
-}
-
 /* Moves to the larger room, if there is one by now. */
 static void move_if_larger(struct ht_thread *thread)
 {
@@ -208,14 +196,14 @@ static void move_if_larger(struct ht_thread *thread)
  * whose key stood there would seem to be whole. */
 static struct ht_memo_record *take_room(struct ht_thread *thread, unsigned groups)
 {
-    size_t bytes = sizeof(struct ht_memo_record) + groups * (DISTANCES + VALUES);
+    size_t bytes = sizeof(struct ht_memo_record) + groups * sizeof(struct ht_word_group);
     move_if_larger(thread);
-    if (thread->memo_room->words - thread->memo_next < (bytes + VALUES) / sizeof(uint64_t)) {
+    if (thread->memo_room->words - thread->memo_next < bytes / sizeof(uint64_t)) {
         thread->memo_next = 0;
         __atomic_store_n(&thread->memo_laps, thread->memo_laps + 1, __ATOMIC_RELAXED);
     }
     void *room = thread->memo_room->ring + thread->memo_next;
-    thread->memo_next += (unsigned)((bytes + gap_at(room, groups)) / sizeof(uint64_t));
+    thread->memo_next += (unsigned)(bytes / sizeof(uint64_t));
     return room;
 }
 
@@ -238,24 +226,19 @@ static unsigned write_alone(struct ht_memo_record *record, struct pen *pen)
         at[i] = pen->distance / sizeof(uint64_t);
     }
     record->near = at[0] | at[1] << 16 | at[2] << 32 | at[3] << 48;
-    record->head |= at[4] << 48;
-    record->more = at[5] | at[6] << 16;
+    for (unsigned i = 4; i < HT_MEMO_ALONE; i++)
+        record->more[i - 4] = (uint16_t)at[i];
     return count;
 }
 
-/* The groups: all distances, and then all values. */
-static void write_groups(struct ht_memo_record *record, unsigned groups, struct pen *pen)
+static void write_groups(struct ht_word_group *group, const struct ht_word_group *end,
+                         struct pen *pen)
 {
-    unsigned gap = gap_at(record, groups);
-    char *end = (char *)record->far + groups * DISTANCES;
-    memset(end, 0, gap); /* nor is there a key of an older record here */
-    uint64_t *values = (void *)(end + gap);
-    for (unsigned i = 0; i < groups * HT_MEMO_GROUP; i++) {
-        values[i] = next_value(pen);
-        record->far[i] = (uint32_t)pen->distance & INT32_MAX;
-    }
-    record->more |= (uint64_t)(groups * DISTANCES) << 32;
-    record->more |= (uint64_t)(groups * DISTANCES + gap) << 48;
+    for (; group < end; group++)
+        for (unsigned i = 0; i < HT_WORD_GROUP; i++) {
+            group->values[i] = next_value(pen);
+            group->distances[i] = (uint32_t)pen->distance & INT32_MAX;
+        }
 }
 
 /* Writes the record, its key last, and makes it findable. */
@@ -267,24 +250,24 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
                       .distance = HT_ENTRY_PC_AT * sizeof(uint64_t), /* where it is cut at once */
                       .value = pc,
                       .at_fp = finding->uses_fp};
-    struct ht_memo_record near = {.head = finding->site, .values = {pc & (HT_ADDRESS_LIMIT - 1)}};
+    struct ht_memo_record near = {.site = finding->site, .values = {pc & (HT_ADDRESS_LIMIT - 1)}};
     unsigned words = words_left(&pen), alone = write_alone(&near, &pen);
-    bool more = words > HT_MEMO_NEAR || words > alone;
-    near.head |= (uint64_t)(more ? HT_MEMO_LONG : HT_NEAR_SAME) << 32;
-    unsigned groups = (words - alone + HT_MEMO_GROUP - 1) / HT_MEMO_GROUP;
+    unsigned groups = (words - alone + HT_WORD_GROUP - 1) / HT_WORD_GROUP;
+    near.far_bytes = (uint16_t)(groups * sizeof *near.far);
     struct ht_memo_record *record = take_room(thread, groups);
     *record = near;
-    if (groups)
-        write_groups(record, groups, &pen);
-    if (pen.furthest > MAX_DISTANCE || pen.distances % sizeof(uint64_t) ||
+    write_groups(record->far, ht_memo_far_end(record), &pen);
+    if (pen.furthest > MAX_DISTANCE ||
+        (pen.distances | (uintptr_t)finding->entry) % sizeof(uint64_t) ||
         (pen.values | pc) >> HT_ADDRESS_BITS)
         return;                        /* without a key it is no record */
     __asm__ volatile("" ::: "memory"); /* should this be left halfway, there is no key */
-    uint64_t key =
-        ht_memo_key(finding->entry, ht_memo_tag_key(finding->tag), mark_of(finding->generation));
-    record->key = key | (finding->known_stack ? 0 : HT_MEMO_CARE);
+    uint64_t tag_key = ht_memo_tag_key(finding->tag);
+    uint64_t key = ht_memo_key(finding->entry, tag_key, mark_of(finding->generation));
+    bool is_long = words > HT_MEMO_NEAR || groups > 0;
+    record->key = key | (finding->known_stack ? 0 : HT_MEMO_CARE) | (is_long ? HT_MEMO_LONG : 0);
     int32_t *slot;
     if (!descend(thread, finding->entry, key, &slot))
         lead_to(record, slot, thread, finding->generation);
-    lead_to(record, ht_memo_slot(thread, finding->entry, key), thread, finding->generation);
+    lead_to(record, ht_memo_slot(thread, finding->entry, tag_key), thread, finding->generation);
 }

@@ -9,8 +9,8 @@
  * makes the next frame the same. The words are compared in this order and the comparison stops at
  * the first that differs, since nothing is known of what is mapped beyond it.
  *
- *   record:  key    HT_MEMO_MARK | generation << 47 | entry (see arch.h), exclusive-or tag << 52
- *                   and tag << 16: the upper one keeps keys apart, the lower one spreads them
+ *   record:  key    HT_MEMO_MARK | generation << 47 | entry (see arch.h), exclusive-or the tag's
+ *                   (ht_memo_tag_key); two bits that no entry has say how it is compared
  *            site
  *            words  each with its distance from the entry: the return address and five others,
  *                   which are all in a short record; in a long one two more, and then what follows
@@ -23,10 +23,10 @@
  * where a frame hangs on it, is a word like the others.
  *
  * Where all words lie within the bounds of the thread's own stack, which stays mapped, they are
- * compared all at once. Else care is needed: they are compared in order. A bit that no entry has
- * keeps the quick way from such records.
+ * compared all at once. Else care is needed: they are compared in order. A bit of the key keeps
+ * the quick way from such records.
  *
- * Records are written one after the other into a ring, at multiples of 32 bytes, and found through
+ * Records are written one after the other into a ring, at multiples of 16 bytes, and found through
  * two indexes by hash. An index entry may be out of date, but a record proves itself: bit 63 is set
  * in its key and in no other word, and as the ring is overwritten in order, a record whose key is
  * whole is whole.
@@ -35,7 +35,9 @@
  * different callers. All of them are in the *tree*: where the record that a place leads to is of
  * another stack, the next place is told by the first word that differs and what stands there now.
  * The *quick index* has one record for a key, that which was found or written last: it is what the
- * short way of an allocation asks.
+ * short way of an allocation asks. From the entry to the first group of a record it is one chain of
+ * loads, and its length is what an allocation on a deep stack takes: so the tag, which is known
+ * late, comes in last, and the groups begin where a record without any would end.
  *
  * Whenever a module goes away, what was remembered before is void: a key holds the lowest bits of
  * how often that was, and before these come round to where they were, the indexes of every thread
@@ -51,52 +53,36 @@
 #define HT_MEMO_GENERATION_AT   47
 #define HT_MEMO_GENERATION_BITS 5
 #define HT_MEMO_CARE            UINT64_C(1) /* entries are multiples of 8 */
+#define HT_MEMO_LONG            UINT64_C(2) /* not all words are near */
 _Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
 #define HT_MEMO_TURNS 8u /* places that are tried on the way down the tree */
 #define HT_MEMO_NEAR  5  /* words of a short record, and the return address */
 #define HT_MEMO_ALONE 7  /* words that stand in no group, and the return address */
-#define HT_MEMO_GROUP 4
-#define HT_MEMO_ALIGN 32
+#define HT_MEMO_ALIGN 16
 
 /* Of words in no group, in words from the entry: bit 63 of what holds four of them stays clear. */
 #define HT_MEMO_REACH 0x8000u
 
-/* Few words, each with much in it: see ht_near_words_same. Distances of 16 bits are in words, the
- * first is the lowest. */
+/* Distances of 16 bits are in words. */
 struct ht_memo_record {
     uint64_t key;
-    uint64_t head;                      /* site; from bit 32 on what comparing the near words gives
-                                           where they are all, or HT_MEMO_LONG; from bit 48 on the
-                                           fifth word's distance */
-    uint64_t near;                      /* distances of the first to the fourth */
-    uint64_t more;                      /* distances of the sixth and the seventh; from bit 32 on
-                                           the bytes of `far`, 0 where there are no groups; from
-                                           bit 48 on where their values are: bytes from there */
+    uint64_t near; /* distances of the first four: see ht_five_words_equal */
+    uint32_t site;
+    uint16_t more[HT_MEMO_ALONE - 4];   /* distances of the fifth to the seventh */
+    uint16_t far_bytes;                 /* of all groups */
+    uint32_t unused;                    /* 0 */
     uint64_t values[1 + HT_MEMO_ALONE]; /* the return address and seven words */
-    uint32_t far[];                     /* distances of the words in groups, in bytes */
+    struct ht_word_group far[];
 } __attribute__((aligned(HT_MEMO_ALIGN)));
 _Static_assert(sizeof(struct ht_memo_record) == 96, "no word of a record is left unwritten");
 
-#define HT_MEMO_LONG 1u /* no comparison gives that */
-
-static inline uint32_t ht_memo_site(const struct ht_memo_record *record)
+/* Behind the last group. */
+static inline const struct ht_word_group *ht_memo_far_end(const struct ht_memo_record *record)
 {
-    return (uint32_t)record->head;
-}
-
-/* The words of a record beyond the seventh. */
-struct ht_memo_far {
-    const uint32_t *distances;
-    const uint64_t *values;
-    uint64_t bytes; /* of distances */
-};
-
-static inline struct ht_memo_far ht_memo_far(const struct ht_memo_record *record, uint64_t more)
-{
-    const void *values = (const char *)record->far + (more >> 48);
-    return (struct ht_memo_far){record->far, values, (uint16_t)(more >> 32)};
+    const void *end = (const char *)record->far + record->far_bytes;
+    return end;
 }
 
 /* How often a module went away. */
@@ -174,24 +160,26 @@ static inline uint64_t ht_memo_key(ht_entry entry, uint64_t tag_key, uint64_t ma
     return mark ^ tag_key ^ (uintptr_t)entry;
 }
 
-/* Neighbouring return addresses and entries have different ones, and the scopes of one loop. */
-static inline __attribute__((always_inline)) uint32_t ht_memo_hash(ht_entry entry, uint64_t key)
+/* Neighbouring return addresses and entries have different ones. */
+static inline __attribute__((always_inline)) uint32_t ht_memo_hash(ht_entry entry)
 {
-    return ht_entry_pc_low(entry) + 8 * (uint32_t)key;
+    return ht_entry_pc_low(entry) + 8 * (uint32_t)(uintptr_t)entry;
 }
 
-/* The place of 2^bits that a hash leads to. */
-static inline __attribute__((always_inline)) uint32_t ht_memo_place(uint32_t hash, uint32_t bits)
+/* What a hash leads to is told by the upper bits of this. */
+static inline __attribute__((always_inline)) uint32_t ht_memo_mix(uint32_t hash)
 {
-    return hash * 0x9E3779B1u >> (32 - bits);
+    return hash * 0x9E3779B1u;
 }
 
-/* Where the quick index has a record. */
+/* Where the quick index has a record. The scopes of one loop have different places. */
 static inline __attribute__((always_inline)) int32_t *ht_memo_slot(struct ht_thread *thread,
-                                                                   ht_entry entry, uint64_t key)
+                                                                   ht_entry entry, uint64_t tag_key)
 {
-    return &thread->memo_index[ht_memo_place(ht_memo_hash(entry, key), HT_MEMO_INDEX_BITS)];
+    uint32_t mixed = ht_memo_mix(ht_memo_hash(entry)) ^ (uint32_t)tag_key;
+    return &thread->memo_index[mixed >> (32 - HT_MEMO_INDEX_BITS)];
 }
+_Static_assert(HT_TAGS <= 1u << HT_MEMO_INDEX_BITS, "each tag has places of its own");
 
 /* The record at a place that an index has. */
 static inline __attribute__((always_inline)) const struct ht_memo_record *
@@ -203,20 +191,25 @@ ht_memo_record_at(struct ht_thread *thread, int32_t place)
 
 /* The record that the quick index has for an allocation, whatever it is of. */
 static inline __attribute__((always_inline)) const struct ht_memo_record *
-ht_memo_at(struct ht_thread *thread, ht_entry entry, uint64_t key)
+ht_memo_at(struct ht_thread *thread, ht_entry entry, uint64_t tag_key)
 {
-    return ht_memo_record_at(thread, *ht_memo_slot(thread, entry, key));
+    return ht_memo_record_at(thread, *ht_memo_slot(thread, entry, tag_key));
 }
 
-/* Whether the words of a record beyond the fifth are those of the stack. */
-static inline __attribute__((always_inline)) bool
-ht_memo_rest_equal(const struct ht_memo_record *record, ht_entry entry)
+/* Whether the words of a short record are those of the stack. */
+static inline __attribute__((always_inline)) bool ht_memo_equal(const struct ht_memo_record *record,
+                                                                ht_entry entry)
 {
-    uint64_t more = record->more;
-    struct ht_memo_far far = ht_memo_far(record, more);
-    return ht_two_words_equal(entry, record->values + 1 + HT_MEMO_NEAR, (uint16_t)more,
-                              (uint16_t)(more >> 16)) &&
-           (!far.bytes || ht_far_words_equal(entry, far.distances, far.values, far.bytes));
+    return ht_five_words_equal(entry, record->values, record->near, record->more[0]);
+}
+
+/* The same of a long one. */
+static inline __attribute__((always_inline)) bool
+ht_memo_long_equal(const struct ht_memo_record *record, ht_entry entry)
+{
+    return ht_seven_words_equal(entry, record->values, record->near, record->more) &&
+           (!record->far_bytes ||
+            ht_word_groups_equal(entry, record->far, ht_memo_far_end(record)));
 }
 
 /* Finds the site of an allocation under a tag, given by ht_memo_tag_key; false where there is no
@@ -227,15 +220,14 @@ ht_memo_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key, uint32_
     uint64_t key = ht_memo_key(entry, tag_key, ht_memo_mark);
     /* The mark first: while this goes on, others may raise it and empty the indexes. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    const struct ht_memo_record *record = ht_memo_at(thread, entry, key);
-    if (__builtin_expect(record->key != key, 0))
-        return false;
-    uint64_t head = record->head;
-    uint16_t same = ht_near_words_same(entry, record->values, record->near, head >> 48);
-    *site = (uint32_t)head;
-    if (__builtin_expect(same == (uint16_t)(head >> 32), 1))
-        return true;
-    return same == HT_NEAR_SAME && ht_memo_rest_equal(record, entry);
+    const struct ht_memo_record *record = ht_memo_at(thread, entry, tag_key);
+    if (__builtin_expect(record->key == key, 1)) {
+        *site = record->site;
+        return ht_memo_equal(record, entry);
+    }
+    __asm__("" : "+r"(record)); /* else its key would take a register, and an instruction, above */
+    *site = record->site;
+    return record->key == (key ^ HT_MEMO_LONG) && ht_memo_long_equal(record, entry);
 }
 
 /* The same for all records, compared in order, and what is found is the next to be found the quick

@@ -34,6 +34,7 @@ static struct ht_thread *without_state(enum ht_busy busy)
 
 __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) =
     (struct ht_thread *)(void *)busy_only ROW(HT_UNBORN);
+__thread uint64_t ht_self_tag_key __attribute__((tls_model("initial-exec")));
 struct ht_thread *ht_threads;
 
 /* The first threads of a process are its main loops: they begin with room for many stacks. The
@@ -436,7 +437,7 @@ static bool begin(void)
         ht_self = without_state(HT_ENDED);
         return false;
     }
-    ht_thread_set_tag(thread, 0);
+    ht_thread_set_tag(0);
     thread->farewells = 0;
     take_stack(thread);
     name_owner(thread);

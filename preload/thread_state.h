@@ -3,7 +3,8 @@
  *
  * A thread gets its state at its first allocation, from heaptally's own heap, and gives it back
  * when it ends; states are recycled and never unmapped, so that the monitor may read any of them at
- * any time. All states ever made stand in one list. Thread-local storage holds one pointer only.
+ * any time. All states ever made stand in one list. Thread-local storage holds a pointer to it, and
+ * the open scope.
  *
  * `busy` is how a thread, its signal handlers and its own internals keep out of each other's way.
  * The malloc path tests it once; anything but 0 leads to a cold function:
@@ -79,12 +80,9 @@ struct ht_cell {
 #define HT_NEVER_KNOWN UINTPTR_MAX /* where a stack begins of which nothing can be said */
 
 #define HT_MEMO_INDEX_BITS 11 /* of the quick index of remembered stacks: see stack_cache.h */
-#define HT_MEMO_TAG_AT     52 /* where the key of a record has the tag */
 
 struct ht_thread {
     uint64_t busy;     /* enum ht_busy, or 0 */
-    uint64_t tag_key;  /* of `tag`, as memo records have it; see ht_memo_tag_key */
-    uint32_t tag;      /* innermost open scope, 0 for none; see tag.h for what it stands for */
     uint32_t sequence; /* odd while a cell is being moved to the totals */
 
     /* Remembered stacks, see stack_cache.h. */
@@ -125,12 +123,6 @@ struct ht_thread {
  * the other entry stands, and either is good. */
 void ht_thread_forget_stacks(struct ht_thread *thread);
 
-/* What a tag gives to the key of a record. */
-static inline uint64_t ht_memo_tag_key(uint32_t tag)
-{
-    return (uint64_t)tag << HT_MEMO_TAG_AT | (uint64_t)tag << 16;
-}
-
 /* Whether a state is a thread's own, with a scope, though its owner may be counting. */
 static inline bool ht_thread_has_scope(const struct ht_thread *thread)
 {
@@ -143,14 +135,32 @@ static inline bool ht_is_own_stack(const struct ht_thread *thread, uintptr_t sp)
     return sp < thread->stack_high && sp >= thread->stack_low;
 }
 
-/* Opens or closes a scope. */
-static inline void ht_thread_set_tag(struct ht_thread *thread, uint32_t tag)
+extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
+
+/* The tag_key (see ht_memo_tag_key) of the innermost open scope of the calling thread. Beside the
+ * pointer to its state, not behind it: what is looked up by it is found a load earlier, by which an
+ * allocation of 24 frames takes a twentieth less time. */
+extern __thread uint64_t ht_self_tag_key __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
+
+/* What a tag, or 0, gives to the key of a record: the upper one keeps keys apart, the lower one the
+ * places of 2^HT_MEMO_INDEX_BITS that are told by the upper bits of 32. */
+#define HT_MEMO_TAG_AT 52
+static inline uint64_t ht_memo_tag_key(uint32_t tag)
 {
-    thread->tag = tag;
-    thread->tag_key = ht_memo_tag_key(tag);
+    return (uint64_t)tag << HT_MEMO_TAG_AT | (uint64_t)tag << (32 - HT_MEMO_INDEX_BITS);
 }
 
-extern __thread struct ht_thread *ht_self __attribute__((tls_model("initial-exec"))) HT_HIDDEN;
+/* The innermost open scope of the calling thread, 0 for none; see tag.h for what it stands for. */
+static inline uint32_t ht_thread_tag(void)
+{
+    return (uint32_t)(ht_self_tag_key >> HT_MEMO_TAG_AT);
+}
+
+/* Opens or closes a scope of the calling thread, which has a state. */
+static inline void ht_thread_set_tag(uint32_t tag)
+{
+    ht_self_tag_key = ht_memo_tag_key(tag);
+}
 
 /* Takes in the bounds of the calling thread's own stack, where they have got known since. */
 void ht_thread_find_bounds(struct ht_thread *thread);

@@ -51,8 +51,7 @@ void ht_track_stranger(void *p)
 /* The innermost scope of the calling thread, whatever it is busy with. */
 static uint32_t open_scope(void)
 {
-    const struct ht_thread *thread = ht_self;
-    return ht_thread_has_scope(thread) ? thread->tag : 0;
+    return ht_thread_has_scope(ht_self) ? ht_thread_tag() : 0;
 }
 
 /* Counts an allocation in a scope (0: none): in the thread's cells with its whole stack,

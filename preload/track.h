@@ -98,7 +98,7 @@ ht_track_allocated_fast(struct ht_thread *thread, size_t size, ht_entry entry, u
 {
     ht_track_begin(thread);
     uint64_t place = 0;
-    if (__builtin_expect(!ht_memo_find(thread, entry, thread->tag_key, site) ||
+    if (__builtin_expect(!ht_memo_find(thread, entry, ht_self_tag_key, site) ||
                              *ht_cell_site(thread, place = ht_cell_place(*site)) != *site,
                          0)) {
         ht_track_end(thread);

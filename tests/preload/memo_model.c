@@ -178,7 +178,7 @@ static void allocate(struct ht_thread *thread, unsigned at, uintptr_t fp, uint32
     unsigned walked[HT_MAX_DEPTH];
     ht_entry entry = (ht_entry)&memo_stack[at - 2];
     uint32_t remembered = ht_memo_find_with_care(thread, entry, tag);
-    ht_thread_set_tag(thread, tag);
+    ht_thread_set_tag(tag);
     uint32_t quick = memo_quick(thread, entry);
     uint32_t site = ht_site_find(thread, entry, tag);
     if (ht_stack_root(ht_site_stack(site)) == HT_STACK_FALLBACK) { /* its place is crowded */

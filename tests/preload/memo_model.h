@@ -31,7 +31,7 @@ void *memo_heap(size_t bytes, size_t alignment);
 static inline uint32_t memo_quick(struct ht_thread *thread, ht_entry entry)
 {
     uint32_t site;
-    return ht_memo_find(thread, entry, thread->tag_key, &site) ? site : HT_NO_SITE;
+    return ht_memo_find(thread, entry, ht_self_tag_key, &site) ? site : HT_NO_SITE;
 }
 
 /*

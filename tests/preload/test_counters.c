@@ -377,8 +377,8 @@ static void *begin_and_end(void *argument)
 {
     ck_assert(ht_thread_begin());
     *(struct ht_thread **)argument = ht_self;
-    ck_assert_uint_eq(ht_self->tag, 0);
-    ht_self->tag = 5;
+    ck_assert_uint_eq(ht_thread_tag(), 0);
+    ht_thread_set_tag(5);
     ck_assert_uint_eq(ht_self->sequence % 2, 0);
     ck_assert_uint_eq(ht_self->memo_index[7], 0);
     ck_assert_uint_eq(ht_self->walk_log.kept, 0);

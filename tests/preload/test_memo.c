@@ -78,7 +78,7 @@ static struct ht_thread *lay_stacks(unsigned count, bool one_caller, uint32_t me
     struct ht_thread *thread = memo_thread(memo_words, allocate);
     thread->stack_low = (uintptr_t)memo_stack;
     thread->stack_high = (uintptr_t)(memo_stack + MEMO_WORDS);
-    ht_thread_set_tag(thread, 0);
+    ht_thread_set_tag(0);
     for (unsigned i = 0; i < count; i++) {
         do {
             memset(memo_stack, 0, sizeof memo_stack);
@@ -339,7 +339,7 @@ START_TEST(return_addresses_do_until_there_are_answers)
     memset(memo_stack, 0, sizeof memo_stack);
     memo_stack[9] = 0x900000;
     ht_entry entry = (ht_entry)&memo_stack[8];
-    ht_thread_set_tag(thread, 3);
+    ht_thread_set_tag(3);
     ht_memo_await_answers();
     uint32_t fallback = ht_site_find(thread, entry, 3);
     ck_assert_uint_eq(ht_stack_root(ht_site_stack(fallback)), HT_STACK_FALLBACK);
