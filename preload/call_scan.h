@@ -21,9 +21,10 @@ struct call_scan {
 };
 
 /* Writes up to `most` places to `places`, in the order of the calls: how many. No more than the
- * first CALL_SCAN_BYTES of the code are looked through; none where its bytes cannot be had. */
+ * first CALL_SCAN_BYTES of the code are looked through; none where its bytes cannot be had. Where
+ * `switches` comes out false, call_scan_switches_stack is so for all of them. */
 enum { CALL_SCAN_BYTES = 16384 };
-unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most);
+unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most, bool *switches);
 
 /* Whether the stack pointer is set from another register, or from memory, shortly before the call
  * that returns to `place`, in the function that begins at `start`. False where its bytes cannot be

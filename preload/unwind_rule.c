@@ -84,6 +84,7 @@ struct rows {
     uint64_t places[1 + MAX_PLACES]; /* return addresses, in */
     uint8_t of[1 + MAX_PLACES];      /* which row is in force there, or NO_ROW */
     unsigned place_count, places_left;
+    bool switches; /* calls at places but the first may be made on another stack */
     unsigned next; /* place, but the first, whose row has not come yet */
     unsigned count;
     size_t size; /* of each */
@@ -522,7 +523,7 @@ static void tell_others(struct probe *probe, struct rows *rows, unwind_rule_told
                 rule_of_row(probe, rows->places[i], rows->bytes[row], &rule, &only_here))
                 return;
             made = true;
-            struct unwind_rule here = doubt(probe, rows->places[i], rule);
+            struct unwind_rule here = rows->switches ? doubt(probe, rows->places[i], rule) : rule;
             told(rows->places[i] + probe->module->load_bias, &here);
         }
     }
@@ -534,7 +535,7 @@ static void find_places(struct rows *rows, const struct probe *probe)
     const struct call_scan code = {probe->entry->start, probe->entry->end,
                                    module->start - module->load_bias,
                                    module->end - module->load_bias};
-    rows->place_count += call_scan(&code, rows->places + 1, MAX_PLACES);
+    rows->place_count += call_scan(&code, rows->places + 1, MAX_PLACES, &rows->switches);
 }
 
 /* Finds the rule for link-time return address `pc`, within a batch of module_bytes.h. */
