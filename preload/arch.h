@@ -54,7 +54,7 @@ static inline uintptr_t ht_entry_pc(ht_entry entry)
  * where it is compared without passing through a register. */
 static inline uint32_t ht_entry_pc_low(ht_entry entry)
 {
-    typedef uint32_t __attribute__((may_alias)) half;
+    typedef uint32_t __attribute__((may_alias, aligned(1))) half; /* a stack may lie anywhere */
     return *(const volatile half *)(entry + 1);
 }
 

@@ -14,7 +14,7 @@ enum {
     DIRECT = 0xe8,    /* and a distance of 4 bytes */
     GROUP = 0xff,     /* a call by pointer, if so many bits of the next byte say 2 */
     SHORTLY = 64,     /* bytes between setting the stack pointer and the call */
-    SLACK = AT_ONCE,  /* zeros behind the bytes: no instruction that is looked for ends in those */
+    SLACK = AT_ONCE,  /* bytes fetched beyond those, into which an instruction may reach */
     STORE = 0x89,     /* MOV to what the next byte says */
     LOAD = 0x8b,      /* MOV to the register that the next byte says */
     EXCHANGE = 0x87,
@@ -105,8 +105,10 @@ unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most
     for (uint64_t from = code->start; from < end; from += CHUNK) {
         size_t wanted = end - from < sizeof bytes ? (size_t)(end - from) : sizeof bytes;
         memset(bytes, 0, sizeof bytes);
-        if (module_bytes_read(from, bytes, wanted))
+        if (module_bytes_read(from, bytes, wanted)) {
+            *switches = true; /* for all that is known: the last call may reach into these */
             break;
+        }
         for (unsigned i = 0; i < CHUNK && from + i < end; i += AT_ONCE) {
             *switches |= may_set_stack_pointer(bytes + i) != 0;
             for (unsigned calls = may_call(bytes + i); calls; calls &= calls - 1) {
@@ -115,8 +117,8 @@ unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most
                 if (length == 0 || from + at + length > end || count == most)
                     continue;
                 places[count++] = from + at + length;
-                if (count == most)
-                    end = from + at + length;
+                if (count == most && end - (from + at) > LONGEST_CALL)
+                    end = from + at + LONGEST_CALL; /* where any call so far returns, or beyond */
             }
         }
     }

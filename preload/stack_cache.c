@@ -257,8 +257,7 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
     struct ht_memo_record *record = take_room(thread, groups);
     *record = near;
     write_groups(record->far, ht_memo_far_end(record), &pen);
-    if (pen.furthest > MAX_DISTANCE ||
-        (pen.distances | (uintptr_t)finding->entry) % sizeof(uint64_t) ||
+    if (pen.furthest > MAX_DISTANCE || pen.distances % sizeof(uint64_t) ||
         (pen.values | pc) >> HT_ADDRESS_BITS)
         return;                        /* without a key it is no record */
     __asm__ volatile("" ::: "memory"); /* should this be left halfway, there is no key */

@@ -10,7 +10,7 @@
  * the first that differs, since nothing is known of what is mapped beyond it.
  *
  *   record:  key    HT_MEMO_MARK | generation << 47 | entry (see arch.h), exclusive-or the tag's
- *                   (ht_memo_tag_key); two bits that no entry has say how it is compared
+ *                   (ht_memo_tag_key); two bits of its own say how it is compared
  *            site
  *            words  each with its distance from the entry: the return address and five others,
  *                   which are all in a short record; in a long one two more, and then what follows
@@ -51,10 +51,12 @@
 
 #define HT_MEMO_MARK            (UINT64_C(1) << 63)
 #define HT_MEMO_GENERATION_AT   47
-#define HT_MEMO_GENERATION_BITS 5
-#define HT_MEMO_CARE            UINT64_C(1) /* entries are multiples of 8 */
-#define HT_MEMO_LONG            UINT64_C(2) /* not all words are near */
-_Static_assert(HT_MEMO_TAG_AT == HT_MEMO_GENERATION_AT + HT_MEMO_GENERATION_BITS, "the key");
+#define HT_MEMO_GENERATION_BITS 3
+#define HT_MEMO_CARE            (UINT64_C(1) << 50)
+#define HT_MEMO_LONG            (UINT64_C(1) << 51) /* not all words are near */
+_Static_assert(HT_MEMO_CARE >> HT_MEMO_GENERATION_BITS == UINT64_C(1) << HT_MEMO_GENERATION_AT &&
+                   HT_MEMO_LONG << 1 == UINT64_C(1) << HT_MEMO_TAG_AT,
+               "no bit of the key has two meanings");
 _Static_assert(HT_TAGS <= 1u << (63 - HT_MEMO_TAG_AT), "a tag fits in beside the mark");
 
 #define HT_MEMO_TURNS 8u /* places that are tried on the way down the tree */

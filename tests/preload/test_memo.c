@@ -176,14 +176,11 @@ END_TEST
 
 static uint64_t tall[100000]; /* a stack of large frames */
 
-/* Remembers a stack of `count` words, so far from the entry; it must be found, by either way, as
- * long as they all are what they were. */
-static void remember_words(const unsigned *at, unsigned count)
+/* A thread that remembers a stack of `count` words, so far from the entry, which lies at `tall`. */
+static struct ht_thread *remember_on_tall(const unsigned *at, unsigned count, bool known_stack)
 {
-    const uint32_t site = HT_SITE_BASE + 7;
     struct ht_thread *thread = memo_thread(1000, memo_heap);
     struct ht_stack_word words[16];
-    ht_entry entry = (ht_entry)tall;
     thread->stack_low = (uintptr_t)tall;
     thread->stack_high = (uintptr_t)(tall + sizeof tall / sizeof *tall);
     memset(tall, 0, sizeof tall);
@@ -192,13 +189,22 @@ static void remember_words(const unsigned *at, unsigned count)
         tall[at[i]] = 0x400100 + 16 * i;
         words[count - 1 - i] = (struct ht_stack_word){(uintptr_t)&tall[at[i]], tall[at[i]]};
     }
-    struct ht_finding finding = {.entry = entry,
-                                 .site = site,
+    struct ht_finding finding = {.entry = (ht_entry)tall,
+                                 .site = HT_SITE_BASE + 7,
                                  .generation = ht_memo_generation,
-                                 .known_stack = true,
+                                 .known_stack = known_stack,
                                  .words = words,
                                  .count = count};
     ht_memo_remember(thread, &finding);
+    return thread;
+}
+
+/* A stack must be found, by either way, as long as its words are what they were. */
+static void remember_words(const unsigned *at, unsigned count)
+{
+    const uint32_t site = HT_SITE_BASE + 7;
+    struct ht_thread *thread = remember_on_tall(at, count, true);
+    ht_entry entry = (ht_entry)tall;
     for (unsigned i = 0; i <= count; i++) {
         uint64_t *changed = i < count ? &tall[at[i]] : &tall[2], before = *changed;
         *changed ^= UINT64_C(1) << (i * 5 + 3);
@@ -243,6 +249,28 @@ START_TEST(words_may_lie_far_out)
                 for (unsigned i = 0; i < count; i++)
                     at[i] = i < first_far ? 3 + 2 * i : outermost[which] - 2 * (count - 1 - i);
                 remember_words(at, count);
+            }
+}
+END_TEST
+
+/* A record is of one stack pointer, whatever that is a multiple of: where the near words are the
+ * same at another one, and the index still leads there, nothing is told of the words further out.
+ */
+START_TEST(another_stack_pointer_is_another_stack)
+{
+    static const unsigned at[] = {3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25};
+    support_begin();
+    for (unsigned count = 1; count <= 12; count++)
+        for (unsigned offset = 1; offset < 256; offset++)
+            for (unsigned known_stack = 0; known_stack < 2; known_stack++) {
+                struct ht_thread *thread = remember_on_tall(at, count, known_stack);
+                ht_entry entry = (ht_entry)tall;
+                const void *there = (const char *)tall + offset;
+                int32_t place = *ht_memo_slot(thread, entry, 0);
+                memmove((char *)tall + offset, tall, at[4] * sizeof tall[0] + sizeof tall[0]);
+                *ht_memo_slot(thread, there, 0) = place;
+                ck_assert_uint_eq(memo_quick(thread, there), HT_NO_SITE);
+                free(thread);
             }
 }
 END_TEST
@@ -528,8 +556,8 @@ END_TEST
 SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ring,
              many_stacks_have_one_key, room_grows_where_it_is_needed,
              a_thread_too_far_off_leaves_others_their_room, words_may_lie_far_out,
-             small_numbers_are_no_frame_pointers, a_full_table_is_not_remembered,
-             generations_void_what_was_remembered, unknown_frames_are_captured,
-             return_addresses_do_until_there_are_answers,
+             another_stack_pointer_is_another_stack, small_numbers_are_no_frame_pointers,
+             a_full_table_is_not_remembered, generations_void_what_was_remembered,
+             unknown_frames_are_captured, return_addresses_do_until_there_are_answers,
              a_lost_stack_is_forgotten_before_it_is_waited_for_and_after, bounds_are_those_of_libc,
              pages_lost_before_a_stack_is_known)

@@ -152,6 +152,25 @@ START_TEST(known_calls)
 }
 END_TEST
 
+/* A call that begins earlier may return further out: within the other's operand, here. */
+START_TEST(a_switch_within_the_last_call)
+{
+    static const uint8_t overlapping[] = {0xff, 0x94, 0xff, 0xd0, 0x48, 0x8b, 0x24};
+    for (unsigned at = 0; at < 300; at++)
+        for (unsigned most = 1; most < 4; most++) {
+            memset(text, 0x90, sizeof text);
+            memcpy(text + at, overlapping, sizeof overlapping);
+            const struct call_scan code = {TEXT, TEXT + SIZE, TEXT, TEXT + SIZE};
+            uint64_t places[4];
+            bool switches;
+            ck_assert_uint_eq(call_scan(&code, places, most, &switches), most < 2 ? 1 : 2);
+            ck_assert_uint_eq(places[0], TEXT + at + 7);
+            ck_assert(call_scan_switches_stack(TEXT, places[0]));
+            ck_assert(switches);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("call_scan");
@@ -159,6 +178,7 @@ int main(void)
     tcase_add_test(tests, the_stack_pointer_is_set_where_a_plain_reading_says_so);
     tcase_add_test(tests, every_call_is_found_and_no_switch_is_passed_over);
     tcase_add_test(tests, known_calls);
+    tcase_add_test(tests, a_switch_within_the_last_call);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
