@@ -79,7 +79,8 @@ static unsigned operand_length(uint8_t form, uint8_t index)
     return length + (how == 1 ? 1 : 4);
 }
 
-/* The length of the call that the bytes would be at `at`, 0 if they are none. */
+/* The length of the call that the bytes would be at `at`, where one may be; 0 if it would lead out
+ * of the module. */
 static unsigned call_length(const struct call_scan *code, uint64_t at,
                             const uint8_t bytes[LONGEST_CALL])
 {
@@ -89,9 +90,7 @@ static unsigned call_length(const struct call_scan *code, uint64_t at,
         uint64_t target = at + 5 + (uint64_t)(int64_t)distance;
         return target >= code->low && target < code->high ? 5 : 0;
     }
-    if (bytes[0] == GROUP && (bytes[1] >> 3 & 7) == 2)
-        return 1 + operand_length(bytes[1], bytes[2]);
-    return 0;
+    return 1 + operand_length(bytes[1], bytes[2]);
 }
 
 unsigned call_scan(const struct call_scan *code, uint64_t *places, unsigned most, bool *switches)
