@@ -3,15 +3,19 @@
 
 Two loops: one that computes between its cycles, and one that sleeps for a millisecond, so that each
 of its cycles begins with cold caches. In each round every variant runs for a short while, one after
-the other; percentiles are of the cycles of all rounds, so that what the machine does beside meets
-all variants alike. "no allocator" are cycles that spin for as long as heaptally's median: timer
-ticks, of this system or its host, hit long cycles more often than short ones, and where they hit
-one in a thousand, p99.9 is the tick. Nothing is asserted: a machine is what it is.
+the other. Percentiles are of the cycles of all rounds; ratios are also given as the median of those
+within a round: what the machine does beside may last for a whole run of one variant, and one in 25
+of them is enough to be the p99 of all. "no allocator" are cycles that spin for as long as
+heaptally's median: timer ticks, of this system or its host, hit long cycles more often than short
+ones, and where they hit one in a thousand, p99.9 is the tick. Nothing is asserted: a machine is
+what it is.
 """
 
 import argparse
 import array
+import itertools
 import os
+import statistics
 import subprocess
 import sys
 
@@ -34,24 +38,39 @@ def percentiles(cycles):
     return [ordered[int(share * (len(ordered) - 1))] for _, share in SHARES]
 
 
+def ratios(mine, its):
+    return [m / i for m, i in zip(mine, its)]
+
+
+def show_ratios(name, values):
+    print(f"{name:14} " + " ".join(f"{v:9.2f}" for v in values), flush=True)
+
+
 def compare(title, rounds, cycles, sleep_us, chosen):
-    pooled = {name: array.array("I") for name in [name for name, _ in chosen] + [NOBODY]}
-    for _ in range(rounds):
-        for name, env in chosen:
+    names = [name for name, _ in chosen] + [NOBODY]
+    measured = {name: [] for name in names}  # the cycles of each round
+    for i in range(rounds):
+        first = i % len(chosen)  # each variant comes after each other one
+        for name, env in chosen[first:] + chosen[:first]:
             latest = measure(cycles, sleep_us, env)
-            pooled[name].extend(latest)
+            measured[name].append(latest)
             if name == "heaptally":
-                pooled[NOBODY].extend(measure(cycles, sleep_us, variants.environment(None),
-                                              percentiles(latest)[0]))
-    found = {name: percentiles(values) for name, values in pooled.items()}
+                measured[NOBODY].append(measure(cycles, sleep_us, variants.environment(None),
+                                                percentiles(latest)[0]))
+    pooled = {name: percentiles(itertools.chain(*measured[name])) for name in names}
+    each = {name: [percentiles(values) for values in measured[name]] for name in names}
     print(f"{title}: {rounds} rounds of {cycles} cycles")
     print(f"{'ns a cycle':14} " + " ".join(f"{c:>9}" for c, _ in SHARES) + f" {'cycles':>8}")
-    for name, values in found.items():
-        print(f"{name:14} " + " ".join(f"{v:9}" for v in values) + f" {len(pooled[name]):8}")
-    print("x forwarder")
-    for name in found:
-        print(f"{name:14} " + " ".join(f"{v / f:9.2f}" for v, f in
-                                       zip(found[name], found["forwarder"])), flush=True)
+    for name in names:
+        print(f"{name:14} " + " ".join(f"{v:9}" for v in pooled[name])
+              + f" {sum(map(len, measured[name])):8}")
+    print("x forwarder, all rounds together")
+    for name in names:
+        show_ratios(name, ratios(pooled[name], pooled["forwarder"]))
+    print("x forwarder, the median of the rounds")
+    for name in names:
+        found = (ratios(mine, its) for mine, its in zip(each[name], each["forwarder"]))
+        show_ratios(name, map(statistics.median, zip(*found)))
 
 
 def main():

@@ -2,8 +2,8 @@
 """What heaptally costs whole programs, as they are: sqlite3, redis, python3 and g++.
 
 Each round runs every program plain and under heaptally, one after the other; ratios are taken
-within the round, and the table shows medians over the rounds. Elapsed time for sqlite3 and python3,
-user time for the compiler. For redis two servers are there at once, of which only the one is
+within the round, and the table shows medians over the rounds: of the time that went by, and of the
+processor time of all threads, heaptally's own among them. For redis two servers are there at once, of which only the one is
 watched, and the same requests go to them by turns, one at a time as redis-benchmark does by itself
 and 16 at a time (pipelined): requests a second, and what a request takes of the server's core,
 which depends little on who else wants it. Nothing is asserted.
@@ -12,7 +12,6 @@ which depends little on who else wants it. Nothing is asserted.
 import argparse
 import csv
 import os
-import resource
 import shutil
 import socket
 import statistics
@@ -47,25 +46,75 @@ bool match(const std::string &text) { return std::regex_match(text, std::regex("
 """
 
 
-def run(command, env, directory, **keywords):
-    subprocess.run(command, env=env, cwd=directory, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, timeout=600, check=True, **keywords)
+SMALL_CPP = """#include <algorithm>
+#include <iostream>
+#include <string>
+#include <vector>
+int main()
+{
+    std::vector<std::string> words;
+    for (std::string word; std::cin >> word;)
+        words.push_back(word);
+    std::sort(words.begin(), words.end());
+    for (auto &word : words)
+        std::cout << word << '\\n';
+}
+"""
 
 
-def elapsed(command, text=None):
-    def measure(env, directory):
+def seconds(command, text, env, directory):
+    """(that went by, of processor time) until the program has ended, which is waited for in one
+    call: who looks now and again whether it has, measures when he looked."""
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(text.encode())
+        stdin.seek(0)
         start = time.monotonic()
-        run(command, env, directory, **({"input": text, "text": True} if text else {}))
-        return time.monotonic() - start
-    return measure
+        program = subprocess.Popen(command, env=env, cwd=directory, stdin=stdin,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(program.pid, 0)
+        took = time.monotonic() - start
+    program.returncode = os.waitstatus_to_exitcode(status)
+    if program.returncode != 0:
+        raise subprocess.CalledProcessError(program.returncode, command)
+    return took, used.ru_utime + used.ru_stime
 
 
-def user_time(command):
-    def measure(env, directory):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        run(command, env, directory)
-        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    return measure
+def print_pairs(line, pairs, digits):
+    """Of two quantities, each with so many digits: medians of both variants, and of the ratio."""
+    for i, decimals in enumerate(digits):
+        medians = [statistics.median(pair[who][i] for pair in pairs) for who in (0, 1)]
+        ratio = statistics.median(pair[1][i] / pair[0][i] for pair in pairs)
+        line += f" {medians[0]:12.{decimals}f} {medians[1]:12.{decimals}f} {ratio:8.3f}"
+    print(line, flush=True)
+
+
+def compare_programs(rounds, usual, directory):
+    """Prints the table of programs that come to an end."""
+    compile_it = ["g++", "-c", "-o", "/dev/null"]
+    for name, text in (("small.cpp", SMALL_CPP), ("regex.cpp", CPP)):
+        with open(os.path.join(directory, name), "w", encoding="ascii") as file:
+            file.write(text)
+    programs = (
+        ("sqlite3", ["sqlite3", ":memory:"], SQL),
+        ("python3", ["/usr/bin/python3", "-c", PYTHON], ""),
+        ("g++, small", [*compile_it, "-O2", "small.cpp"], ""),
+        ("g++ -O1", [*compile_it, "-O1", "regex.cpp"], ""),
+        ("g++ -O2", [*compile_it, "-O2", "regex.cpp"], ""),
+    )
+    print(f"{'program':10} {'plain, s':>12} {'heaptally':>12} {'x plain':>8}"
+          f" {'plain, CPU s':>12} {'heaptally':>12} {'x plain':>8}")
+    for name, command, text in programs:
+        if not shutil.which(command[0]):
+            print(f"SKIP {name}: not installed")
+            continue
+        pairs = []
+        variants_in_turn = ["plain", "heaptally"]
+        for _ in range(rounds):
+            found = {v: seconds(command, text, dict(usual[v], PYTHONMALLOC="malloc"), directory)
+                     for v in variants_in_turn}
+            pairs.append((found["plain"], found["heaptally"]))
+            variants_in_turn.reverse()
+        print_pairs(f"{name:10}", pairs, (3, 3))
 
 
 # ---- redis ------------------------------------------------------------------------------------
@@ -137,12 +186,7 @@ def compare_redis(rounds, plain, watched, directory):
     print(f"{'redis':10} {'plain, 1/s':>12} {'heaptally':>12} {'x plain':>8}"
           f" {'plain, us':>12} {'heaptally':>12} {'x plain':>8}")
     for (command, at_a_time), pairs in found.items():
-        line = f"{command:6}{at_a_time:3} "
-        for i, digits in ((0, 0), (1, 2)):
-            medians = [statistics.median(pair[who][i] for pair in pairs) for who in (0, 1)]
-            ratio = statistics.median(pair[1][i] / pair[0][i] for pair in pairs)
-            line += f" {medians[0]:12.{digits}f} {medians[1]:12.{digits}f} {ratio:8.3f}"
-        print(line, flush=True)
+        print_pairs(f"{command:6}{at_a_time:3} ", pairs, (0, 2))
 
 
 # ---- all --------------------------------------------------------------------------------------
@@ -157,26 +201,7 @@ def main():
         sys.exit(77)
     usual = dict(variants.always())
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        source = os.path.join(directory, "words.cpp")
-        with open(source, "w", encoding="ascii") as file:
-            file.write(CPP)
-        programs = (
-            ("sqlite3", elapsed(["sqlite3", ":memory:"], SQL), "sqlite3"),
-            ("python3", elapsed(["/usr/bin/python3", "-c", PYTHON]), "/usr/bin/python3"),
-            ("g++", user_time(["g++", "-O1", "-c", "-o", "/dev/null", source]), "g++"),
-        )
-        print(f"{'program':10} {'plain, s':>12} {'heaptally, s':>12} {'x plain':>8}")
-        for name, measure, needs in programs:
-            if not shutil.which(needs):
-                print(f"SKIP {name}: not installed")
-                continue
-            rounds = []
-            for _ in range(options.rounds):
-                rounds.append([measure(dict(usual[v], PYTHONMALLOC="malloc"), directory)
-                               for v in ("plain", "heaptally")])
-            medians = [statistics.median(r[i] for r in rounds) for i in (0, 1)]
-            ratio = statistics.median(r[1] / r[0] for r in rounds)
-            print(f"{name:10} {medians[0]:12.3f} {medians[1]:12.3f} {ratio:8.3f}", flush=True)
+        compare_programs(options.rounds, usual, directory)
         if shutil.which("redis-server") and shutil.which("redis-benchmark"):
             compare_redis(2 * options.rounds, usual["plain"], usual["heaptally"], directory)
         else:
