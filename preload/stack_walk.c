@@ -421,8 +421,8 @@ static void note_rule(struct ht_logged_step *step, uint64_t packed)
     step->passes_fp = steps && rule.rbp_kind == UNWIND_RBP_SAME;
 }
 
-/* Remembers an allocation by its return address alone. That stands in the entry's own record, so
- * that no care is needed on any stack. */
+/* Remembers an allocation by its return address and its scope alone. The address stands in the
+ * entry's own record, so that no care is needed on any stack. */
 static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t site, uint32_t tag)
 {
     struct ht_finding finding = {
@@ -433,15 +433,23 @@ static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t si
         .known_stack = true,
         .words = thread->walk_log.words, /* none of them */
     };
+    ht_memo_remember(thread, &finding);
+}
+
+/* The same, but for a tag alone: that says that a table was full, and it may have grown by the next
+ * time. */
+static void remember_site_alone(struct ht_thread *thread, ht_entry entry, uint32_t site,
+                                uint32_t tag)
+{
     if (site >= HT_SITE_BASE)
-        ht_memo_remember(thread, &finding);
+        remember_alone(thread, entry, site, tag);
 }
 
 /* The site of an allocation while nobody answers. */
 static uint32_t site_unanswered(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
     uint32_t site = ht_site_fallback(ht_entry_pc(entry), tag);
-    remember_alone(thread, entry, site, tag);
+    remember_site_alone(thread, entry, site, tag);
     if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_SEQ_CST)) /* somebody does by now */
         ht_thread_forget_stacks(thread);
     return site;
@@ -454,15 +462,17 @@ static uint32_t site_alone(struct ht_thread *thread, ht_entry entry, uint32_t ta
     if (frame == HT_INTERN_FULL)
         return ht_site_fallback(ht_entry_pc(entry), tag);
     uint32_t site = ht_site_intern(ht_stack_alone(HT_STACK_CUT, frame), tag);
-    remember_alone(thread, entry, site, tag);
+    remember_site_alone(thread, entry, site, tag);
     return site;
 }
 
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
     uintptr_t first_pc = ht_entry_pc(entry);
-    if (ht_stacks_mode == HT_STACKS_OFF)
+    if (ht_stacks_mode == HT_STACKS_OFF) {
+        remember_alone(thread, entry, tag, tag); /* for the short way, the next time */
         return tag;
+    }
     if (ht_stacks_mode == HT_STACKS_SITE)
         return site_alone(thread, entry, tag);
     if (__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "heaptally/options.h"
 #include "../../preload/internal_heap.h"
 #include "../../preload/memo_room.h"
 #include "../../preload/stack_bounds.h"
@@ -390,6 +391,27 @@ START_TEST(return_addresses_do_until_there_are_answers)
 }
 END_TEST
 
+/* Where no call site is told from another, the short way knows them all the same: by their tag. */
+START_TEST(tags_are_remembered_without_stacks)
+{
+    support_begin();
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
+    memset(memo_stack, 0, sizeof memo_stack);
+    memo_stack[9] = 0x900000;
+    ht_entry entry = (ht_entry)&memo_stack[8];
+    ht_stacks_mode = HT_STACKS_OFF;
+    for (uint32_t tag = 3; tag < 5; tag++) {
+        ht_thread_set_tag(tag);
+        ck_assert_uint_eq(memo_quick(thread, entry), HT_NO_SITE);
+        ck_assert_uint_eq(ht_site_find(thread, entry, tag), tag);
+        ck_assert_uint_eq(memo_quick(thread, entry), tag);
+    }
+    ht_stacks_mode = HT_STACKS_FULL;
+    memo_stack[10] = 1; /* whoever the caller's caller is */
+    ck_assert_uint_eq(memo_quick(thread, entry), 4);
+}
+END_TEST
+
 #define REMEMBERED 12 /* a place that the index has */
 
 static struct ht_thread *loser; /* counts on a stack of which a part is lost */
@@ -560,4 +582,4 @@ SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ri
              a_full_table_is_not_remembered, generations_void_what_was_remembered,
              unknown_frames_are_captured, return_addresses_do_until_there_are_answers,
              a_lost_stack_is_forgotten_before_it_is_waited_for_and_after, bounds_are_those_of_libc,
-             pages_lost_before_a_stack_is_known)
+             pages_lost_before_a_stack_is_known, tags_are_remembered_without_stacks)
