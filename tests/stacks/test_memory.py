@@ -31,7 +31,7 @@ FEW_BLOCKS = 1000
 SMALL = 64  # bytes
 PAUSE = 20000  # microseconds, a hundred times: some hundred ticks in which all sites grow
 LEAST_TICKS = 40
-STARTING_BYTES = 4096  # and fewer, that the runtime allocates before the first stack is known
+STARTING_BYTES = 4096  # at most, of what the runtime allocates before the first stack is known
 
 
 class MemoryTest(harness.TallyTest):

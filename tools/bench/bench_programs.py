@@ -3,10 +3,10 @@
 
 Each round runs every program plain and under heaptally, one after the other; ratios are taken
 within the round, and the table shows medians over the rounds: of the time that went by, and of the
-processor time of all threads, heaptally's own among them. For redis two servers are there at once, of which only the one is
-watched, and the same requests go to them by turns, one at a time as redis-benchmark does by itself
-and 16 at a time (pipelined): requests a second, and what a request takes of the server's core,
-which depends little on who else wants it. Nothing is asserted.
+processor time of all threads, heaptally's own among them. For redis two servers are there at once,
+of which only the one is watched, and the same requests go to them by turns, one at a time as
+redis-benchmark does by itself and 16 at a time (pipelined): requests a second, and what a request
+takes of the server's core, which depends little on who else wants it. Nothing is asserted.
 """
 
 import argparse
@@ -44,7 +44,6 @@ CPP = """#include <map>
 std::map<std::string, std::vector<int>> words;
 bool match(const std::string &text) { return std::regex_match(text, std::regex("[a-z]+([0-9]*)")); }
 """
-
 
 SMALL_CPP = """#include <algorithm>
 #include <iostream>
@@ -108,12 +107,12 @@ def compare_programs(rounds, usual, directory):
             print(f"SKIP {name}: not installed")
             continue
         pairs = []
-        variants_in_turn = ["plain", "heaptally"]
+        in_turn = ["plain", "heaptally"]
         for _ in range(rounds):
             found = {v: seconds(command, text, dict(usual[v], PYTHONMALLOC="malloc"), directory)
-                     for v in variants_in_turn}
+                     for v in in_turn}
             pairs.append((found["plain"], found["heaptally"]))
-            variants_in_turn.reverse()
+            in_turn.reverse()
         print_pairs(f"{name:10}", pairs, (3, 3))
 
 
