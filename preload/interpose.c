@@ -101,22 +101,44 @@ static inline bool over_other(const struct ht_thread *thread)
     return LIKELY(ht_slow == HT_SLOW_ALLOCATOR) && LIKELY(!thread->busy);
 }
 
-/* The short way on probation, out of line: each allocation asks whether that is over. Only with
- * glibc beneath. */
-static OUTLINED void *allocate_on_probation(enum how how, size_t alignment, size_t size,
-                                            ht_entry entry)
+#define SPARED_AT_A_TIME 7u
+
+/* Asks whether probation is over, unless the last allocations of the thread came so quickly one
+ * after the other that the next ones need not. */
+static inline void ask_probation(struct ht_thread *thread)
+{
+    if (thread->probation_spared > 0)
+        thread->probation_spared--;
+    else if (ht_probation())
+        thread->probation_spared = SPARED_AT_A_TIME;
+}
+
+/* The short way on probation, out of line. Only with glibc beneath. */
+static inline __attribute__((always_inline)) void *
+allocate_on_probation(enum how how, size_t alignment, size_t size, ht_entry entry)
 {
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
     if (size >= HT_SHORT_WAY_BELOW || thread->busy || ht_slow != HT_SLOW_PROBATION)
         return allocate_cold(how, alignment, size, size, entry);
-    ht_probation();
+    ask_probation(thread);
     void *p = ask(how, alignment, size + HT_SEAL_SIZE);
     if (UNLIKELY(!p))
         return p;
-    if (UNLIKELY(!ht_track_allocated_fast(thread, size, entry, &site)))
-        return count_cold(p, size, entry);
-    return ht_seal_write_fast(p, size, site);
+    bool counted = LIKELY(__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
+                       ? ht_track_allocated_by_caller(thread, size, entry, &site)
+                       : ht_track_allocated_fast(thread, size, entry, &site);
+    return LIKELY(counted) ? ht_seal_write_fast(p, size, site) : count_cold(p, size, entry);
+}
+
+static OUTLINED void *malloc_on_probation(size_t size, ht_entry entry)
+{
+    return allocate_on_probation(BY_MALLOC, 16, size, entry);
+}
+
+static OUTLINED void *calloc_on_probation(size_t size, ht_entry entry)
+{
+    return allocate_on_probation(BY_CALLOC, 16, size, entry);
 }
 
 /* Another allocator has given the block at `p`: it is asked how much. */
@@ -145,8 +167,12 @@ static inline __attribute__((always_inline)) void *allocate_known(enum how how, 
 {
     struct ht_thread *thread = ht_self;
     uint32_t site = HT_NO_SITE;
-    if (UNLIKELY((size | thread->busy) >= ht_known_way_below)) /* as in allocate_from */
-        return allocate_other(how, 16, size, entry);
+    if (UNLIKELY((size | thread->busy) >= ht_known_way_below)) { /* as in allocate_from */
+        if (ht_slow != HT_SLOW_PROBATION)
+            return allocate_other(how, 16, size, entry);
+        return how == BY_MALLOC ? malloc_on_probation(size, entry)
+                                : calloc_on_probation(size, entry);
+    }
     void *p = ask(how, 16, ht_seal_padded_other(size));
     if (UNLIKELY(!p))
         return p;
@@ -314,10 +340,13 @@ static COLD void *resize_cold(void *p, size_t size, ht_entry entry)
     return q;
 }
 
-/* The short way, over glibc's allocator or another one: `old` is what the seal of `p` says. */
+enum short_way { OVER_GLIBC, OVER_OTHER, ON_PROBATION };
+
+/* A short way: `old` is what the seal of `p` says. */
 static inline __attribute__((always_inline)) void *
-resize_known(void *p, const struct ht_block *old, size_t size, ht_entry entry, bool other)
+resize_known(void *p, const struct ht_block *old, size_t size, ht_entry entry, enum short_way way)
 {
+    bool other = way == OVER_OTHER, counted;
     uint64_t tag_key = ht_memo_tag_key(ht_track_scope_of_resized(old->site));
     uint32_t site = HT_NO_SITE;
     *old->seal = 0;
@@ -329,8 +358,13 @@ resize_known(void *p, const struct ht_block *old, size_t size, ht_entry entry, b
     size_t usable = other && size < HT_SEAL_KNOWN_BELOW ? ht_seal_known(size) : 0;
     if (other && !usable)
         usable = ht_usable_learn(q, ht_seal_padded_other(size));
-    if (UNLIKELY(other && usable < size + HT_SEAL_SIZE) ||
-        UNLIKELY(!ht_track_resized_fast(ht_self, old, size, entry, tag_key, &site))) {
+    if (UNLIKELY(other && usable < size + HT_SEAL_SIZE))
+        counted = false;
+    else if (way == ON_PROBATION && __atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
+        counted = ht_track_resized_by_caller(ht_self, old, size, entry, tag_key, &site);
+    else
+        counted = ht_track_resized_fast(ht_self, old, size, entry, tag_key, &site);
+    if (UNLIKELY(!counted)) {
         ht_track_resized(old, q, size, entry);
         return q;
     }
@@ -354,12 +388,12 @@ static OUTLINED void *resize_aside(void *p, size_t size, ht_entry entry)
     if (over_other(thread))
         return (LIKELY(ht_seal_read_guessed(p, &old)) || ht_seal_read_asked(p, &old)) &&
                        is_known(&old, size)
-                   ? resize_known(p, &old, size, entry, true)
+                   ? resize_known(p, &old, size, entry, OVER_OTHER)
                    : resize_cold(p, size, entry);
     if (ht_slow != HT_SLOW_PROBATION || !ht_seal_read_fast(p, &old) || !is_known(&old, size))
         return resize_cold(p, size, entry);
-    ht_probation();
-    return resize_known(p, &old, size, entry, false);
+    ask_probation(thread);
+    return resize_known(p, &old, size, entry, ON_PROBATION);
 }
 
 static inline __attribute__((always_inline)) void *resize(void *p, size_t size, ht_entry entry)
@@ -370,7 +404,7 @@ static inline __attribute__((always_inline)) void *resize(void *p, size_t size, 
     if (UNLIKELY((size | ht_self->busy) >= ht_short_way_below) ||
         UNLIKELY(!ht_seal_read_fast(p, &old)) || UNLIKELY(!is_known(&old, size)))
         return resize_aside(p, size, entry);
-    return resize_known(p, &old, size, entry, false);
+    return resize_known(p, &old, size, entry, OVER_GLIBC);
 }
 
 /* ---- C ------------------------------------------------------------------------------------------

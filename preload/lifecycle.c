@@ -166,17 +166,23 @@ static bool may_be_in_handler(uint64_t now)
     return may_be;
 }
 
-void ht_probation(void)
+bool ht_probation(void)
 {
+    static uint64_t last_look;
     uint64_t now = coarse_now();
-    if (now < probation_ends)
-        return;
+    if (now < probation_ends) {
+        bool just_now = __atomic_load_n(&last_look, __ATOMIC_RELAXED) == now;
+        if (!just_now)
+            __atomic_store_n(&last_look, now, __ATOMIC_RELAXED);
+        return just_now;
+    }
     if (ht_in_copied_process()) /* between vfork and exec: the thread would be that process's */
-        return;
+        return false;
     int saved = errno;
     if (!may_be_in_handler(now) && ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
         ht_monitor_start(true);
     errno = saved;
+    return false;
 }
 
 void ht_lifecycle_confined(void)

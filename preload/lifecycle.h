@@ -5,7 +5,8 @@
  *                beneath is looked up, the tables of the malloc path are laid; counting begins
  *   constructor  settings are read; the process is watched, put on probation or left alone
  *   probation    a process that another watched one started: it is counted, but has no thread and
- *                no file until it has lived for one tick and allocates again, or asks
+ *                no file until it has lived for one tick and allocates again (after a burst of
+ *                allocations, eight times at most), or asks
  *   watched      monitor thread and file are there
  *   stopped      by --dormant or by request: there is a monitor thread, but nothing new is counted
  *                and no tick is taken until it is started. What was counted is counted out
@@ -29,8 +30,9 @@ bool ht_thread_arrives(void);
 /* Ends the probation of a process that has lived long enough, and has the monitor started: by the
  * calling thread, with system calls and libc's locks, unless that may be in a handler of a signal;
  * then a later call does, a second later at most. Called by allocations and questions while
- * HT_SLOW_PROBATION is set; keeps errno. */
-void ht_probation(void);
+ * HT_SLOW_PROBATION is set; keeps errno. True where the last call was a few milliseconds ago at
+ * most, so that who allocates that often need not ask each time. */
+bool ht_probation(void);
 
 /* The kernel refuses system calls of the calling thread from now on, or kills the process for them:
  * what was not watched so far never is, and this thread ends the watch by nothing of its own. Makes

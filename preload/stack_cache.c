@@ -35,13 +35,10 @@ void ht_memo_await_answers(void)
     __atomic_store_n(&ht_memo_unanswered, true, __ATOMIC_SEQ_CST);
 }
 
-/* In this order: whoever remembers a return address alone looks at the mark afterwards. */
 void ht_memo_expect_answers(void)
 {
-    if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
-        return;
-    __atomic_store_n(&ht_memo_unanswered, false, __ATOMIC_SEQ_CST);
-    empty_all_indexes();
+    if (__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
+        __atomic_store_n(&ht_memo_unanswered, false, __ATOMIC_SEQ_CST);
 }
 
 /* ---- finding ------------------------------------------------------------------------------------
@@ -269,4 +266,20 @@ void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding
     if (!descend(thread, finding->entry, key, &slot))
         lead_to(record, slot, thread, finding->generation);
     lead_to(record, ht_memo_slot(thread, finding->entry, tag_key), thread, finding->generation);
+}
+
+void ht_caller_remember(struct ht_thread *thread, ht_entry entry, uint32_t tag, uint32_t site,
+                        uint64_t generation)
+{
+    if (ht_entry_pc(entry) >> HT_MEMO_GENERATION_AT)
+        return; /* no key could tell it from another */
+    uint64_t key = ht_caller_key(entry, ht_memo_tag_key(tag), mark_of(generation));
+    unsigned way = thread->caller_next++ % HT_CALLER_WAYS;
+    struct ht_caller *caller = &ht_caller_line(thread->callers, key)->ways[way];
+    __atomic_store_n(&caller->key, 0, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* should this be left halfway, there is no key */
+    caller->site = site;
+    __atomic_store_n(&caller->key, key, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ht_memo_generation, __ATOMIC_SEQ_CST) != generation) /* as in lead_to */
+        __atomic_store_n(&caller->key, 0, __ATOMIC_RELAXED);
 }

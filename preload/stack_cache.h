@@ -98,8 +98,8 @@ void ht_memo_next_generation(void);
 
 /*
  * A process that may soon be gone has no monitor yet. While nobody would answer captures, none is
- * made: every allocation is counted under its return address alone, and that is remembered, with
- * the return address for its only word. Once somebody answers, it is forgotten.
+ * made: every allocation is counted under its return address alone, and that is remembered
+ * (caller_memo.h), where nobody looks once there are answers.
  */
 extern bool ht_memo_unanswered HT_HIDDEN;
 void ht_memo_await_answers(void);
@@ -120,6 +120,27 @@ struct ht_finding {
     const struct ht_stack_word *words; /* what the walk relied upon, the innermost last */
     unsigned count;                    /* of these */
 };
+
+/* Finds the site of an allocation that was remembered by its return address alone. The thread is
+ * HT_COUNTING. */
+static inline bool ht_caller_find(struct ht_thread *thread, ht_entry entry, uint64_t tag_key,
+                                  uint32_t *site)
+{
+    uint64_t key = ht_caller_key(entry, tag_key, ht_memo_mark);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* as in ht_memo_find */
+    const struct ht_caller_line *line = ht_caller_line(thread->callers, key);
+    for (unsigned way = 0; way < HT_CALLER_WAYS; way++) {
+        *site = line->ways[way].site;
+        if (line->ways[way].key == key)
+            return true;
+    }
+    return false;
+}
+
+/* Remembers it; `generation` is ht_memo_generation from before it was found out. The thread is
+ * HT_COUNTING. */
+void ht_caller_remember(struct ht_thread *thread, ht_entry entry, uint32_t tag, uint32_t site,
+                        uint64_t generation);
 
 /* Writes a record. The thread is HT_COUNTING. */
 void ht_memo_remember(struct ht_thread *thread, const struct ht_finding *finding);

@@ -247,6 +247,13 @@ static unsigned constant_words(const struct ht_walk_log *log, unsigned words)
     return ends_there ? 2 : 0;
 }
 
+/* A tag alone says, unless it is all that is asked for, that a table was full: it may have grown by
+ * the next time. */
+static bool may_be_remembered(uint32_t site)
+{
+    return site >= HT_SITE_BASE || ht_stacks_mode == HT_STACKS_OFF;
+}
+
 static void remember(const struct walk *walk, uint32_t site, uint32_t tag)
 {
     const struct ht_walk_log *log = walk->log;
@@ -262,8 +269,7 @@ static void remember(const struct walk *walk, uint32_t site, uint32_t tag)
         .words = log->words + constant,
         .count = words - constant,
     };
-    /* A tag alone says that a table was full: it may have grown by the next time. */
-    if (!walk->unnoted && site >= HT_SITE_BASE)
+    if (!walk->unnoted && may_be_remembered(site))
         ht_memo_remember(walk->thread, &finding);
 }
 
@@ -436,47 +442,42 @@ static void remember_alone(struct ht_thread *thread, ht_entry entry, uint32_t si
     ht_memo_remember(thread, &finding);
 }
 
-/* The same, but for a tag alone: that says that a table was full, and it may have grown by the next
- * time. */
-static void remember_site_alone(struct ht_thread *thread, ht_entry entry, uint32_t site,
-                                uint32_t tag)
+/* What an allocation is known by without a walk. */
+static uint32_t site_unwalked(ht_entry entry, uint32_t tag)
 {
-    if (site >= HT_SITE_BASE)
-        remember_alone(thread, entry, site, tag);
+    uint32_t frame = HT_INTERN_FULL;
+    if (ht_stacks_mode == HT_STACKS_OFF)
+        return tag;
+    if (ht_stacks_mode == HT_STACKS_SITE)
+        frame = ht_frame_intern(ht_entry_pc(entry));
+    return frame == HT_INTERN_FULL ? ht_site_fallback(ht_entry_pc(entry), tag)
+                                   : ht_site_intern(ht_stack_alone(HT_STACK_CUT, frame), tag);
 }
 
 /* The site of an allocation while nobody answers. */
 static uint32_t site_unanswered(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
-    uint32_t site = ht_site_fallback(ht_entry_pc(entry), tag);
-    remember_site_alone(thread, entry, site, tag);
-    if (!__atomic_load_n(&ht_memo_unanswered, __ATOMIC_SEQ_CST)) /* somebody does by now */
-        ht_thread_forget_stacks(thread);
-    return site;
-}
-
-/* The site of the immediate return address. */
-static uint32_t site_alone(struct ht_thread *thread, ht_entry entry, uint32_t tag)
-{
-    uint32_t frame = ht_frame_intern(ht_entry_pc(entry));
-    if (frame == HT_INTERN_FULL)
-        return ht_site_fallback(ht_entry_pc(entry), tag);
-    uint32_t site = ht_site_intern(ht_stack_alone(HT_STACK_CUT, frame), tag);
-    remember_site_alone(thread, entry, site, tag);
+    uint64_t generation = __atomic_load_n(&ht_memo_generation, __ATOMIC_ACQUIRE);
+    uint32_t site;
+    if (ht_caller_find(thread, entry, ht_memo_tag_key(tag), &site))
+        return site;
+    site = site_unwalked(entry, tag);
+    if (may_be_remembered(site))
+        ht_caller_remember(thread, entry, tag, site, generation);
     return site;
 }
 
 uint32_t ht_site_walk(struct ht_thread *thread, ht_entry entry, uint32_t tag)
 {
     uintptr_t first_pc = ht_entry_pc(entry);
-    if (ht_stacks_mode == HT_STACKS_OFF) {
-        remember_alone(thread, entry, tag, tag); /* for the short way, the next time */
-        return tag;
-    }
-    if (ht_stacks_mode == HT_STACKS_SITE)
-        return site_alone(thread, entry, tag);
     if (__atomic_load_n(&ht_memo_unanswered, __ATOMIC_RELAXED))
         return site_unanswered(thread, entry, tag);
+    if (ht_stacks_mode != HT_STACKS_FULL) {
+        uint32_t site = site_unwalked(entry, tag);
+        if (may_be_remembered(site))
+            remember_alone(thread, entry, site, tag);
+        return site;
+    }
 
     struct walk walk;
     begin(&walk, thread, entry);

@@ -43,7 +43,7 @@ struct ht_thread *ht_threads;
 #define ROOMY_THREADS 4
 #define ROOMY_WORDS   (14u << 10)
 #define ROOMY_TREE    11u
-#define MODEST_WORDS  1280u
+#define MODEST_WORDS  1152u
 #define MODEST_TREE   8u
 _Static_assert(sizeof(struct ht_thread) + 8 * MODEST_WORDS + (4 << MODEST_TREE) + 80 <= 48 << 10,
                "one block");
@@ -66,6 +66,9 @@ void ht_thread_forget_stacks(struct ht_thread *thread)
     struct ht_memo_room *room = __atomic_load_n(&thread->memo_room, __ATOMIC_ACQUIRE);
     empty(thread->memo_index, HT_MEMO_INDEX_BITS);
     empty(ht_memo_tree(room), room->tree_bits);
+    for (unsigned i = 0; i < HT_CALLER_WAYS << HT_CALLER_BITS; i++)
+        __atomic_store_n(&thread->callers[i / HT_CALLER_WAYS].ways[i % HT_CALLER_WAYS].key, 0,
+                         __ATOMIC_RELAXED);
 }
 
 /* Left may be: half a memo record, stacks that were just being noted, a cell that is on its way to

@@ -31,6 +31,7 @@
 #include <sys/types.h>
 
 #include "arch.h"
+#include "caller_memo.h"
 #include "memo_room.h"
 #include "walk_log.h"
 
@@ -107,6 +108,8 @@ struct ht_thread {
     struct ht_thread *next;      /* in the list of all states; never changes */
     struct ht_moving moving;     /* see counters.c */
     uint32_t asking;             /* the frame whose rule is being asked for, or 0 */
+    uint32_t caller_next;        /* which way of a line is the next to be given up */
+    uint32_t probation_spared;   /* allocations that need not ask whether probation is over */
 
     /* What every allocation goes through: of a loop of few call sites on as few pages as can be. */
     uint64_t used_cells[HT_CELLS / 64]; /* a bit for each cell that has had a site */
@@ -115,12 +118,13 @@ struct ht_thread {
     int32_t memo_index[1 << HT_MEMO_INDEX_BITS]; /* places of records; 0, where none is, for none:
                                                     any thread may empty it */
 
+    struct ht_caller_line callers[1 << HT_CALLER_BITS]; /* while nobody answers captures */
     struct ht_walk_log walk_log; /* the last walk, and room for the next: see walk_log.h */
     struct ht_memo_room first_room;
 } __attribute__((aligned(64)));
 
-/* Empties the indexes of remembered stacks. The owner may write at the same time: then the one or
- * the other entry stands, and either is good. */
+/* Empties the indexes of remembered stacks, and what is remembered of callers. The owner may write
+ * at the same time: then the one or the other entry stands, and either is good. */
 void ht_thread_forget_stacks(struct ht_thread *thread);
 
 /* Whether a state is a thread's own, with a scope, though its owner may be counting. */

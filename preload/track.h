@@ -21,7 +21,7 @@
 /* Not 0: the short way with glibc's allocator is closed, for one of these reasons. With the second
  * one alone, or the third, there is a short way still, out of line. */
 #define HT_SLOW_DORMANT   1u /* new blocks are not counted; those that are get counted out */
-#define HT_SLOW_PROBATION 2u /* counted; each allocation asks whether a tick has passed */
+#define HT_SLOW_PROBATION 2u /* counted; allocations ask whether a tick has passed */
 #define HT_SLOW_ALLOCATOR 4u /* counted; usable sizes must be asked of the allocator. For good */
 #define HT_SLOW_GUARDED   8u /* counted; nothing beyond a block may be read. For good */
 extern uint32_t ht_slow HT_HIDDEN;
@@ -110,6 +110,22 @@ ht_track_allocated_fast(struct ht_thread *thread, size_t size, ht_entry entry, u
     return true;
 }
 
+/* The same while nobody would answer captures: by the return address alone. */
+static inline __attribute__((always_inline)) bool
+ht_track_allocated_by_caller(struct ht_thread *thread, size_t size, ht_entry entry, uint32_t *site)
+{
+    ht_track_begin(thread);
+    bool found = ht_caller_find(thread, entry, ht_self_tag_key, site);
+    uint64_t place = found ? ht_cell_place(*site) : 0;
+    if (__builtin_expect(!found || *ht_cell_site(thread, place) != *site, 0)) {
+        ht_track_end(thread);
+        return false;
+    }
+    ht_add_owned(&ht_cell(thread, place)->figures[HT_ALLOCATED_BYTES], size);
+    ht_track_end(thread);
+    return true;
+}
+
 /* Counts out a block whose seal was read, and clears that; false, with nothing done, where the cell
  * is not there. */
 static inline bool ht_track_going(struct ht_thread *thread, const struct ht_block *block)
@@ -128,17 +144,14 @@ static inline bool ht_track_going(struct ht_thread *thread, const struct ht_bloc
     return true;
 }
 
-/* Counts a resized block, the shortest way: `old`, whose seal was cleared, is gone, and one of
- * `size` bytes has come. Else as ht_track_allocated_fast, under a tag given by ht_memo_tag_key. */
-static inline bool ht_track_resized_fast(struct ht_thread *thread, const struct ht_block *old,
-                                         size_t size, ht_entry entry, uint64_t tag_key,
-                                         uint32_t *site)
+/* What the two below do once the site is looked up, and the thread counts. */
+static inline __attribute__((always_inline)) bool ht_track_resized_to(struct ht_thread *thread,
+                                                                      const struct ht_block *old,
+                                                                      size_t size, bool found,
+                                                                      uint32_t site)
 {
-    uint64_t from = ht_cell_place(old->site);
-    ht_track_begin(thread);
-    uint64_t place = 0;
-    if (__builtin_expect(!ht_memo_find(thread, entry, tag_key, site) ||
-                             *ht_cell_site(thread, place = ht_cell_place(*site)) != *site ||
+    uint64_t from = ht_cell_place(old->site), place = 0;
+    if (__builtin_expect(!found || *ht_cell_site(thread, place = ht_cell_place(site)) != site ||
                              *ht_cell_site(thread, from) != old->site,
                          0)) {
         ht_track_end(thread);
@@ -148,6 +161,27 @@ static inline bool ht_track_resized_fast(struct ht_thread *thread, const struct 
     ht_add_owned(&ht_cell(thread, place)->figures[HT_ALLOCATED_BYTES], size);
     ht_track_end(thread);
     return true;
+}
+
+/* Counts a resized block, the shortest way: `old`, whose seal was cleared, is gone, and one of
+ * `size` bytes has come. Else as ht_track_allocated_fast, under a tag given by ht_memo_tag_key. */
+static inline bool ht_track_resized_fast(struct ht_thread *thread, const struct ht_block *old,
+                                         size_t size, ht_entry entry, uint64_t tag_key,
+                                         uint32_t *site)
+{
+    ht_track_begin(thread);
+    bool found = ht_memo_find(thread, entry, tag_key, site);
+    return ht_track_resized_to(thread, old, size, found, *site);
+}
+
+/* The same while nobody would answer captures: by the return address alone. */
+static inline bool ht_track_resized_by_caller(struct ht_thread *thread, const struct ht_block *old,
+                                              size_t size, ht_entry entry, uint64_t tag_key,
+                                              uint32_t *site)
+{
+    ht_track_begin(thread);
+    bool found = ht_caller_find(thread, entry, tag_key, site);
+    return ht_track_resized_to(thread, old, size, found, *site);
 }
 
 /*

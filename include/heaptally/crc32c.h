@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 /* In any way: needs no table in memory, so that it costs a process under mlockall nothing: four
  * bits a step through 16 constants. */
@@ -45,13 +48,29 @@ htl_crc32c_by_instruction(uint32_t crc, const void *data, size_t size)
         state = __builtin_ia32_crc32qi((uint32_t)state, *p++);
     return ~(uint32_t)state;
 }
+
+/* Asked of the processor once, and by whoever first needs it: the compiler's __builtin_cpu_supports
+ * would ask it a dozen questions in every process that is begun, and each takes a virtual machine
+ * 10 us or more. */
+static inline int htl_crc32c_has_instruction(void)
+{
+    static char known; /* 'y' or 'n' */
+    char answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (!answer) {
+        unsigned eax, ebx, ecx, edx;
+        __cpuid(1, eax, ebx, ecx, edx);
+        answer = ecx & bit_SSE4_2 ? 'y' : 'n';
+        __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
+    }
+    return answer == 'y';
+}
 #endif
 
 /* Continues `crc` (0 to begin) over `size` bytes at `data`. Pure. */
 static inline uint32_t htl_crc32c(uint32_t crc, const void *data, size_t size)
 {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("sse4.2"))
+    if (htl_crc32c_has_instruction())
         return htl_crc32c_by_instruction(crc, data, size);
 #endif
     return htl_crc32c_by_nibbles(crc, data, size);

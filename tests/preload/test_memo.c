@@ -353,8 +353,15 @@ START_TEST(unknown_frames_are_captured)
 }
 END_TEST
 
-/* While nobody answers, nobody is asked: an allocation is remembered by its return address. That is
- * forgotten once somebody does. */
+/* The site of an allocation that is remembered by its return address, or HT_NO_SITE. */
+static uint32_t by_caller(struct ht_thread *thread, ht_entry entry, uint32_t tag)
+{
+    uint32_t site;
+    return ht_caller_find(thread, entry, ht_memo_tag_key(tag), &site) ? site : HT_NO_SITE;
+}
+
+/* While nobody answers, nobody is asked: an allocation is remembered by its return address,
+ * wherever on the stack it stands. Nobody goes by that once somebody does. */
 START_TEST(return_addresses_do_until_there_are_answers)
 {
     uint64_t random = 7;
@@ -372,22 +379,107 @@ START_TEST(return_addresses_do_until_there_are_answers)
     ht_memo_await_answers();
     uint32_t fallback = ht_site_find(thread, entry, 3);
     ck_assert_uint_eq(ht_stack_root(ht_site_stack(fallback)), HT_STACK_FALLBACK);
-    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), fallback);
+    ck_assert_uint_eq(by_caller(thread, entry, 3), fallback);
     uint64_t asked = *ht_frame_rule(ht_intern(&ht_frames, 0x900000, false));
     ck_assert_uint_eq(asked, 0);
-    memo_stack[10] = 1; /* whoever the caller's caller is */
-    ck_assert_uint_eq(memo_quick(thread, entry), fallback);
-    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 4), HT_NO_SITE);
+    memo_stack[30] = 1; /* whoever the caller's caller is */
+    memo_stack[29] = 0x900000;
+    ck_assert_uint_eq(by_caller(thread, (ht_entry)&memo_stack[28], 3), fallback);
+    ck_assert_uint_eq(by_caller(thread, entry, 4), HT_NO_SITE);
     memo_stack[9] = 0x900010;
-    ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
+    ck_assert_uint_eq(by_caller(thread, entry, 3), HT_NO_SITE);
     memo_stack[9] = 0x900000;
-    ht_memo_expect_answers();
     ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
+    ht_memo_expect_answers();
     ht_captures[0]->provisional = HT_PROVISIONAL_BASE + 5;
     ck_assert_uint_eq(ht_site_find(thread, entry, 3), HT_PROVISIONAL_BASE + 5);
     ck_assert_uint_eq(ht_site_find(thread, entry, 3), fallback); /* while that is awaited */
     ck_assert_uint_eq(ht_memo_find_with_care(thread, entry, 3), HT_NO_SITE);
     ht_threads = thread->next;
+}
+END_TEST
+
+/* What is remembered of callers is void once a module went away: another may have come to lie
+ * there. So is what is found out meanwhile. */
+START_TEST(unloads_void_what_was_remembered_of_callers)
+{
+    support_begin();
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
+    memo_stack[9] = 0x900000;
+    ht_entry entry = (ht_entry)&memo_stack[8];
+    ht_memo_await_answers();
+    uint32_t site = ht_site_find(thread, entry, 0);
+    ck_assert_uint_eq(by_caller(thread, entry, 0), site);
+    uint64_t generation = ht_memo_generation;
+    ht_memo_next_generation();
+    ck_assert_uint_eq(by_caller(thread, entry, 0), HT_NO_SITE);
+    ht_caller_remember(thread, entry, 0, site, generation);
+    ck_assert_uint_eq(by_caller(thread, entry, 0), HT_NO_SITE);
+    ck_assert_uint_eq(ht_site_find(thread, entry, 0), site);
+    ck_assert_uint_eq(by_caller(thread, entry, 0), site);
+    thread->next = ht_threads;
+    ht_threads = thread;
+    for (unsigned i = 0; i < 1u << HT_MEMO_GENERATION_BITS; i++) { /* its lowest bits come round */
+        ht_memo_next_generation();
+        ck_assert_uint_eq(by_caller(thread, entry, 0), HT_NO_SITE);
+    }
+    uint64_t long_ago = ht_memo_generation - (1u << HT_MEMO_GENERATION_BITS);
+    ht_caller_remember(thread, entry, 0, site, long_ago);
+    ck_assert_uint_eq(by_caller(thread, entry, 0), HT_NO_SITE);
+    ht_threads = thread->next;
+    ht_memo_expect_answers();
+}
+END_TEST
+
+/* Many callers that have few places: each is found, or not, but never for another. */
+START_TEST(callers_are_never_taken_for_others)
+{
+    enum { CALLERS = 1000 };
+    support_begin();
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
+    ht_entry entry = (ht_entry)&memo_stack[8];
+    unsigned found = 0;
+    ht_memo_await_answers();
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < CALLERS; i++) {
+            uint32_t tag = 2 + i % 3;
+            memo_stack[9] = 0x900000 + 8 * (i / 3);
+            uint32_t known = by_caller(thread, entry, tag);
+            uint32_t site = ht_site_find(thread, entry, tag);
+            ck_assert_uint_eq(ht_site_tag(site), tag);
+            ck_assert_uint_eq(ht_frame_pc(ht_stack_frame(ht_site_stack(site))), memo_stack[9]);
+            ck_assert(known == site || known == HT_NO_SITE);
+            ck_assert_uint_eq(by_caller(thread, entry, tag), site);
+            found += known == site;
+        }
+    ck_assert_uint_lt(found, CALLERS); /* there are fewer places */
+    ht_memo_expect_answers();
+}
+END_TEST
+
+/* Callers that share a line have it together, as many as there is room for. */
+START_TEST(callers_of_one_line_are_all_remembered)
+{
+    support_begin();
+    struct ht_thread *thread = memo_thread(1000, memo_heap);
+    ht_entry entry = (ht_entry)&memo_stack[8];
+    uintptr_t pcs[HT_CALLER_WAYS];
+    unsigned count = 0;
+    ht_memo_await_answers();
+    for (uintptr_t pc = 0x900000; count < HT_CALLER_WAYS; pc++) {
+        memo_stack[9] = pc;
+        uint64_t key = ht_caller_key(entry, 0, ht_memo_mark);
+        if (ht_caller_line(thread->callers, key) == thread->callers)
+            pcs[count++] = pc;
+    }
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < count; i++) {
+            memo_stack[9] = pcs[i];
+            uint32_t known = by_caller(thread, entry, 0);
+            uint32_t site = ht_site_find(thread, entry, 0);
+            ck_assert_uint_eq(known, round ? site : HT_NO_SITE);
+        }
+    ht_memo_expect_answers();
 }
 END_TEST
 
@@ -581,5 +673,7 @@ SUPPORT_MAIN("memo", small_ring_known_stack, small_ring_unknown_stack, larger_ri
              another_stack_pointer_is_another_stack, small_numbers_are_no_frame_pointers,
              a_full_table_is_not_remembered, generations_void_what_was_remembered,
              unknown_frames_are_captured, return_addresses_do_until_there_are_answers,
+             unloads_void_what_was_remembered_of_callers, callers_are_never_taken_for_others,
+             callers_of_one_line_are_all_remembered,
              a_lost_stack_is_forgotten_before_it_is_waited_for_and_after, bounds_are_those_of_libc,
              pages_lost_before_a_stack_is_known, tags_are_remembered_without_stacks)
