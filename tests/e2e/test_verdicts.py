@@ -146,9 +146,10 @@ class Verdicts(harness.TallyTest):
                 time.sleep(0.05)
 
     def set_keys(self, connection, first, count):
-        """New keys of 300 bytes each; waits for the answers."""
+        """New keys of 300 bytes each; waits for the answers. All names are of one length: where longer
+        ones take the place of shorter ones, what is kept does grow, a byte each."""
         value = "v" * 300
-        lines = "".join(f"*3\r\n$3\r\nSET\r\n${len(str(key)) + 1}\r\nk{key}\r\n$300\r\n{value}\r\n"
+        lines = "".join(f"*3\r\n$3\r\nSET\r\n$9\r\nk{key:08}\r\n$300\r\n{value}\r\n"
                         for key in range(first, first + count))
         connection.sendall(lines.encode())
         answers = 0
