@@ -5,8 +5,8 @@
  *                beneath is looked up, the tables of the malloc path are laid; counting begins
  *   constructor  settings are read; the process is watched, put on probation or left alone
  *   probation    a process that another watched one started: it is counted, but has no thread and
- *                no file until it has lived for one tick and allocates again (after a burst of
- *                allocations, eight times at most), or asks
+ *                no file until it has lived for one tick and allocates again (eight times at
+ *                most after a burst), or asks
  *   watched      monitor thread and file are there
  *   stopped      by --dormant or by request: there is a monitor thread, but nothing new is counted
  *                and no tick is taken until it is started. What was counted is counted out

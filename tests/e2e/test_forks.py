@@ -56,12 +56,16 @@ class Forks(harness.TallyTest):
         self.expect("vexit: parent's live bytes", controller(report, "kept")["live_bytes"], 150000)
         self.expect("vexit: complete", report["process"]["complete"], False)
 
-    def late(self, way):
+    def late(self, way, live=200000):
         """A process that another one started, and that is watched from its first tick on."""
         result = self.tally([harness.program("late_child"), way], {"ROOT": "1"})
         self.expect(f"late {way}: exit status", result.status, 0)
         report = self.report(self.only_snapshot())
-        self.expect(f"late {way}: live bytes", controller(report, "late")["live_bytes"], 200000)
+        self.expect(f"late {way}: live bytes", controller(report, "late")["live_bytes"], live)
+
+    def test_late_child_that_allocates_seldom(self):
+        """In a burst, not every allocation looks at the clock: one of the next eight does."""
+        self.late("seldom", 20800)
 
     def test_late_child_that_only_resizes(self):
         self.late("realloc")

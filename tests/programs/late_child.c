@@ -4,6 +4,7 @@
  *
  *   vfork     in the child of a vfork, and after that for some ticks
  *   realloc   by making blocks larger that it had before
+ *   seldom    eight blocks more, and nothing after that for some ticks
  *
  * What it keeps is in the scope "late". It ends as by a signal, so that no file is written then.
  */
@@ -40,11 +41,26 @@ static void in_vfork(void)
     MUST(waitpid(child, NULL, 0) == child);
 }
 
+static void seldom(void)
+{
+    HEAPTALLY_SCOPE("late")
+    {
+        for (int i = 0; i < 8; i++) {
+            program_sink = malloc(100);
+            sleep_ms(20);
+        }
+    }
+    sleep_ms(400);
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     MUST(argc == 2);
     keep(100);
     sleep_ms(300);
+    if (strcmp(argv[1], "seldom") == 0)
+        seldom();
     if (strcmp(argv[1], "vfork") == 0)
         in_vfork();
     for (size_t size = 200; size <= 1000; size += 100) {
