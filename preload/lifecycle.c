@@ -42,6 +42,7 @@ static uint64_t usually_blocked;   /* signals, by the thread on which it began *
 static bool for_good;              /* dormant, never to count again */
 static bool stopped;               /* by request; written by the holder of the gate after start */
 static _Atomic uintptr_t confined; /* the last thread whose system calls were confined, or 0 */
+static bool unanswered_for_good;   /* no monitor will ever end the probation */
 
 static void sleep_for_good(void)
 {
@@ -166,9 +167,18 @@ static bool may_be_in_handler(uint64_t now)
     return may_be;
 }
 
+/* Nobody will answer captures: allocations go on by their callers alone, and do not ask. */
+static void stay_on_probation(void)
+{
+    __atomic_store_n(&unanswered_for_good, true, __ATOMIC_RELAXED);
+    ht_slow_add(HT_SLOW_PROBATION);
+}
+
 bool ht_probation(void)
 {
     static uint64_t last_look;
+    if (confined || __atomic_load_n(&unanswered_for_good, __ATOMIC_RELAXED))
+        return true;
     uint64_t now = coarse_now();
     if (now < probation_ends) {
         bool just_now = __atomic_load_n(&last_look, __ATOMIC_RELAXED) == now;
@@ -179,8 +189,9 @@ bool ht_probation(void)
     if (ht_in_copied_process()) /* between vfork and exec: the thread would be that process's */
         return false;
     int saved = errno;
-    if (!may_be_in_handler(now) && ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant())
-        ht_monitor_start(true);
+    if (!may_be_in_handler(now) && ht_slow_remove(HT_SLOW_PROBATION) && !ht_is_dormant() &&
+        ht_monitor_start(true) != 0)
+        stay_on_probation();
     errno = saved;
     return false;
 }
@@ -188,7 +199,6 @@ bool ht_probation(void)
 void ht_lifecycle_confined(void)
 {
     confined = (uintptr_t)pthread_self();
-    ht_slow_remove(HT_SLOW_PROBATION);
 }
 
 /* ---- on request ---------------------------------------------------------------------------------
@@ -240,7 +250,7 @@ static void finish(void)
         ht_in_copied_process()) /* after vfork, our variables are the parent's */
         return;
     /* It has lived for a tick without allocating since: it is watched all the same. */
-    if ((ht_slow & HT_SLOW_PROBATION) && !(ht_slow & HT_SLOW_DORMANT) &&
+    if ((ht_slow & HT_SLOW_PROBATION) && !(ht_slow & HT_SLOW_DORMANT) && !confined &&
         coarse_now() >= probation_ends) /* stopped, it would have nothing to write */
         ht_monitor_take_up();
     ht_callback_close();
@@ -325,8 +335,11 @@ void ht_lifecycle_after_fork(bool safe)
     ht_monitor_after_fork();
     if (ht_is_dormant())
         return;
-    if (!safe || ht_settings.value[HT_OPT_NO_CHILDREN])
+    if (!safe || ht_settings.value[HT_OPT_NO_CHILDREN] || confined == (uintptr_t)pthread_self()) {
         sleep_for_good();
-    else
-        begin_probation();
+        return;
+    }
+    confined = 0; /* which another thread was */
+    unanswered_for_good = false;
+    begin_probation();
 }

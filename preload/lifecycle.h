@@ -6,7 +6,7 @@
  *   constructor  settings are read; the process is watched, put on probation or left alone
  *   probation    a process that another watched one started: it is counted, but has no thread and
  *                no file until it has lived for one tick and allocates again (eight times at
- *                most after a burst), or asks
+ *                most after a burst), or asks. For good where no monitor can be had
  *   watched      monitor thread and file are there
  *   stopped      by --dormant or by request: there is a monitor thread, but nothing new is counted
  *                and no tick is taken until it is started. What was counted is counted out
@@ -35,8 +35,8 @@ bool ht_thread_arrives(void);
 bool ht_probation(void);
 
 /* The kernel refuses system calls of the calling thread from now on, or kills the process for them:
- * what was not watched so far never is, and this thread ends the watch by nothing of its own. Makes
- * no system call. */
+ * a process that is not watched so far never is, and stays on probation; this thread ends the watch
+ * by nothing of its own, and what it forks is left alone. Makes no system call. */
 void ht_lifecycle_confined(void);
 
 /*

@@ -496,6 +496,6 @@ bool ht_thread_after_fork(void)
     if (torn) /* else the site that was being moved would seem to move for ever */
         ht_totals_settle();
     if (ht_thread_has_scope(ht_self)) /* a handler may have forked in the middle of counting */
-        ht_self->tid = (pid_t)syscall(SYS_gettid);
+        ht_self->tid = getpid(); /* the only thread; a call that may be refused (seccomp) less */
     return others;
 }

@@ -3,7 +3,8 @@
 allocator, and so does what is resized: callgrind counts how often the long one was taken. And the
 figures are exact.
 
-So do those of a process that another one started, before it has lived for a tick."""
+So do those of a process that another one started, before it has lived for a tick, and for good
+where it can have no monitor."""
 
 import os
 import re
@@ -34,7 +35,7 @@ class ShortWay(harness.TallyTest):
         subprocess.run(["strip", "--strip-debug", "-o", copy, path], check=True)
         return copy
 
-    def measure(self, name, settings, beneath):
+    def measure(self, name, settings, beneath, how=""):
         """Runs the program and looks at its calls; the figures that it states."""
         for tool in ("valgrind", "strip"):
             harness.need_program(self, tool)
@@ -43,8 +44,9 @@ class ShortWay(harness.TallyTest):
             ["valgrind", "--tool=callgrind", "--compress-strings=no", "--fair-sched=try",
              "--dump-before=measuring_begins", "--dump-before=measuring_ends",
              f"--callgrind-out-file={self.dir}/out",
-             self.without_debug(harness.program("short_way"))], self.dir, env, timeout=300)
+             self.without_debug(harness.program("short_way")), how], self.dir, env, timeout=300)
         self.assertEqual(result.status, 0, result.err)
+        self.said = result.own
         pairs, *figures = map(int, result.out.split())
         before, measured = (calls(f"{self.dir}/out.{i}") for i in (1, 2))
         for way in LONG_WAYS:
@@ -56,7 +58,9 @@ class ShortWay(harness.TallyTest):
         return figures
 
     def compare(self, name, beneath):
-        figures = self.measure(name, {"INTERVAL": "1s"}, beneath)
+        self.compare_file(name, self.measure(name, {"INTERVAL": "1s"}, beneath))
+
+    def compare_file(self, name, figures):
         ways = controller(self.report(self.only_snapshot("short_way")), "ways")
         self.expect(f"blocks over {name}: bytes and blocks, ever and live",
                     [ways[f] for f in ("allocated_bytes", "allocated_blocks", "live_bytes",
@@ -68,6 +72,19 @@ class ShortWay(harness.TallyTest):
     def test_first_tick_of_a_child(self):
         self.measure("glibc", {"INTERVAL": "1h", "ROOT": "1"}, None)
         self.assertEqual(self.snapshots("short_way"), [])
+
+    def test_confined_in_its_first_tick(self):
+        """Nobody will ever watch it."""
+        self.measure("glibc, confined", {"INTERVAL": "100ms", "ROOT": "1"}, None, "confined")
+        self.assertEqual(self.snapshots("short_way"), [])
+
+    def test_no_thread_for_the_monitor_of_a_child(self):
+        figures = self.measure("glibc, without a monitor", {"INTERVAL": "100ms", "ROOT": "1"}, None,
+                               "no_threads")
+        self.expect_that("what it says", self.said,
+                         len(self.said) == 1 and "monitor thread cannot be started" in self.said[0],
+                         "that its monitor cannot be started")
+        self.compare_file("glibc, without a monitor", figures)
 
     def over(self, library):
         path = harness.find_library(library)

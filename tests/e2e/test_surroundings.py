@@ -222,6 +222,16 @@ class Surroundings(harness.TallyTest):
         self.expect("confined while watched: live bytes",
                     harness.controller(report, "confined")["live_bytes"], 101000)
 
+    def test_fork_of_the_confined(self):
+        """The child is as confined, and is not watched; nor is it killed for that."""
+        for name, more in ("watched", {}), ("in its first tick", {"INTERVAL": "130ms", "ROOT": "1"}):
+            result = self.tally([harness.program("confined"), "fork"], more)
+            self.expect(f"fork of the confined, {name}: exit status", result.status, 0)
+            files = self.snapshots()
+            self.expect(f"fork of the confined, {name}: files", len(files), 0 if more else 1)
+            for file in files:
+                os.unlink(file)
+
     def test_seccomp_is_asked_for(self):
         """Who is refused a filter is watched as before, to its end; so is the parent of a child
         that shares its memory."""

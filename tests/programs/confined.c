@@ -3,6 +3,7 @@
  * and of its end; goes on for some ticks, allocates, and ends by exit. What it keeps is in the
  * scope "confined".
  *
+ * confined fork    does so in a child that it forks then, which may do no more
  * confined probe   only asks the kernel, as programs do, whether it knows such filters, also in a
  *                  child that has its memory: that confines nobody
  */
@@ -29,6 +30,15 @@ static void confine(void)
         ALLOW(SYS_nanosleep),
         ALLOW(SYS_clock_nanosleep),
         ALLOW(SYS_exit_group),
+        /* What fork, closing what the child does not need, and waiting for it are made of. */
+        ALLOW(SYS_clone),
+        ALLOW(SYS_set_robust_list),
+        ALLOW(SYS_rt_sigprocmask),
+        ALLOW(SYS_getpid),
+        ALLOW(SYS_newfstatat),
+        ALLOW(SYS_fstat),
+        ALLOW(SYS_close),
+        ALLOW(SYS_wait4),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
@@ -47,6 +57,17 @@ static void probe(void)
     MUST(child > 0 && waitpid(child, NULL, 0) == child);
 }
 
+/* Goes on in a child alone. */
+static void forks(void)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+        return;
+    MUST(child > 0 && wait4(child, &status, 0, NULL) == child);
+    _exit(status != 0);
+}
+
 int main(int argc, char **argv)
 {
     bool probes = argc > 1 && strcmp(argv[1], "probe") == 0;
@@ -59,6 +80,8 @@ int main(int argc, char **argv)
         probe();
     else
         confine();
+    if (argc > 1 && strcmp(argv[1], "fork") == 0)
+        forks();
     sleep_ms(100);
     HEAPTALLY_SCOPE("confined")
     {

@@ -3,11 +3,19 @@
  * which heaptally has learnt of these. What comes between measuring_begins and measuring_ends
  * should find nothing that is new. Prints how many blocks that were, and how many bytes and blocks
  * it allocated and left in the scope "ways".
+ *
+ * short_way confined     before that, has the kernel look at its system calls, and allow all
+ * short_way no_threads   no thread can be made but its own
  */
 #include "program.h"
 
+#include <dlfcn.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
 
 #define BURSTS 8
 #define BURST  200
@@ -15,6 +23,27 @@
 
 static pthread_barrier_t at_ease;
 static size_t allocated_bytes, allocated_blocks, left_bytes, left_blocks; /* atomically */
+
+static bool refuses;
+static void *run(void *first);
+
+/* Stands before libc's. */
+__attribute__((visibility("default"))) int pthread_create(pthread_t *thread,
+                                                          const pthread_attr_t *attributes,
+                                                          void *(*function)(void *), void *argument)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return refuses && function != run ? EAGAIN : real(thread, attributes, function, argument);
+}
+
+static void confine(void)
+{
+    struct sock_filter filter[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
 
 __attribute__((noinline)) static void measuring_begins(void)
 {
@@ -93,9 +122,13 @@ static void *run(void *first)
     return NULL;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     pthread_t other;
+    const char *how = argc > 1 ? argv[1] : "";
+    if (strcmp(how, "confined") == 0)
+        confine();
+    refuses = strcmp(how, "no_threads") == 0;
     MUST(pthread_barrier_init(&at_ease, NULL, 2) == 0);
     MUST(pthread_create(&other, NULL, run, NULL) == 0);
     run(program_sink = &other);
