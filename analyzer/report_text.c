@@ -286,7 +286,7 @@ static void write_process(const struct ht_page *page)
         [HTL_END_EXIT] = "ended in good order",
         [HTL_END_EXEC] = "replaced by another program (exec)",
         [HTL_END_STOPPED] = "counting was stopped on request",
-        [HTL_END_DORMANT] = "heaptally stepped aside after a failure inside",
+        [HTL_END_DORMANT] = "heaptally stepped aside, as it said then",
     };
     const struct ht_profile *p = page->report->profile;
     const char *ending = "killed, or still running";

@@ -266,6 +266,41 @@ ht_word_groups_equal(ht_entry entry, const struct ht_word_group *group,
 /* User addresses fit 47 bits: the upper bits of a word that holds one are free for other use. */
 #define HT_ADDRESS_BITS 48
 
+/*
+ * The whole of a `syscall` of libc's (see its manual) that first has a look at one of the calls:
+ * that goes to `look`, a function of the same arguments and the same result. It has no frame, as
+ * libc's has none: a call may come back on another stack.
+ */
+#define HT_SYSCALL_BUT(seen, look, failed)                                                         \
+    __asm__("cmp $" HT_IN_WORDS(seen) ", %rdi\n\t"                                                 \
+                                      "je " #look "\n\t"                                           \
+                                      "mov %rdi, %rax\n\t"                                         \
+                                      "mov %rsi, %rdi\n\t"                                         \
+                                      "mov %rdx, %rsi\n\t"                                         \
+                                      "mov %rcx, %rdx\n\t"                                         \
+                                      "mov %r8, %r10\n\t"                                          \
+                                      "mov %r9, %r8\n\t"                                           \
+                                      "mov 8(%rsp), %r9\n\t"                                       \
+                                      "syscall\n\t"                                                \
+                                      "mov %rax, %rdi\n\t"                                         \
+                                      "cmp $-4095, %rax\n\t" /* -errno */                          \
+                                      "jae " #failed "\n\t"                                        \
+                                      "ret")
+#define HT_IN_WORDS(macro)  HT_IN_WORDS_(macro)
+#define HT_IN_WORDS_(words) #words
+
+/* The call itself, of three arguments: its result or -errno. */
+static inline long ht_system_call(long number, unsigned long first, unsigned long second,
+                                  const void *third)
+{
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(first), "S"(second), "d"(third)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
 #else
 #error "heaptally knows x86-64 only"
 #endif

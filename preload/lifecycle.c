@@ -36,12 +36,14 @@
 #include "thresholds.h"
 #include "track.h"
 
+#define ALL_OF_THEM UINTPTR_MAX
+
 static enum { UNBOOTED, BOOTING, BOOTED } stage;
 static uint64_t probation_ends;    /* CLOCK_MONOTONIC, ns */
 static uint64_t usually_blocked;   /* signals, by the thread on which it began */
 static bool for_good;              /* dormant, never to count again */
 static bool stopped;               /* by request; written by the holder of the gate after start */
-static _Atomic uintptr_t confined; /* the last thread whose system calls were confined, or 0 */
+static _Atomic uintptr_t confined; /* the last thread whose system calls were, ALL_OF_THEM, or 0 */
 static bool unanswered_for_good;   /* no monitor will ever end the probation */
 
 static void sleep_for_good(void)
@@ -201,6 +203,28 @@ void ht_lifecycle_confined(void)
     confined = (uintptr_t)pthread_self();
 }
 
+static bool is_confined_here(void)
+{
+    return confined == ALL_OF_THEM || confined == (uintptr_t)pthread_self();
+}
+
+void ht_lifecycle_confines_all(void)
+{
+    int saved = errno;
+    if (!ht_is_dormant()) {
+        if (!(ht_slow & HT_SLOW_PROBATION))
+            ht_say("the program has the kernel confine all its threads, and with them heaptally's: "
+                   "the figures end here");
+        ht_callback_close();
+        ht_callback_pause();
+        ht_monitor_final(HTL_END_DORMANT);
+        ht_monitor_pause(); /* waits for the thread */
+        sleep_for_good();
+    }
+    confined = ALL_OF_THEM;
+    errno = saved;
+}
+
 /* ---- on request ---------------------------------------------------------------------------------
  */
 
@@ -244,7 +268,7 @@ void ht_watch_give_up(const char *why)
 
 static void finish(void)
 {
-    if (confined == (uintptr_t)pthread_self())
+    if (is_confined_here())
         return;
     if (ht_fork_happened() ||
         ht_in_copied_process()) /* after vfork, our variables are the parent's */
@@ -335,7 +359,7 @@ void ht_lifecycle_after_fork(bool safe)
     ht_monitor_after_fork();
     if (ht_is_dormant())
         return;
-    if (!safe || ht_settings.value[HT_OPT_NO_CHILDREN] || confined == (uintptr_t)pthread_self()) {
+    if (!safe || ht_settings.value[HT_OPT_NO_CHILDREN] || is_confined_here()) {
         sleep_for_good();
         return;
     }

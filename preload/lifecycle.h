@@ -39,6 +39,11 @@ bool ht_probation(void);
  * by nothing of its own, and what it forks is left alone. Makes no system call. */
 void ht_lifecycle_confined(void);
 
+/* The same is about to happen to all threads, those of ours too: the last figures are written, the
+ * file is ended, and the process is dormant for good. With system calls, and libc's locks; keeps
+ * errno. */
+void ht_lifecycle_confines_all(void);
+
 /*
  * Counting begins (again): baselines and trends as from now, and the file is opened if it is not.
  * Or it ends until then: a last tick is written, nothing new is counted, what was counted is

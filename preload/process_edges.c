@@ -2,12 +2,14 @@
  * Calls of the program that change what the monitor stands on: unloading a module, and leaving a
  * namespace of those that the kernel lets single-threaded processes leave only. And one that
  * changes what threads rely upon: making memory unreadable, which may be of a stack. And one after
- * which a thread may make few system calls or none (seccomp): what it was to do for us is given up.
+ * which a thread, or all, may make few system calls or none (seccomp): what they were to do for us
+ * is given up. Programs make that one by prctl or, as libseccomp does, by syscall.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +22,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "callback.h"
 #include "fork.h"
 #include "lifecycle.h"
@@ -28,7 +31,9 @@
 #include "thread_state.h"
 #include "track.h"
 
-#define EXPORT __attribute__((visibility("default")))
+#define EXPORT    __attribute__((visibility("default")))
+#define FRAMELESS __attribute__((naked, no_sanitize("address", "thread", "undefined")))
+#define FROM_ASM  __attribute__((used)) HT_HIDDEN
 
 /* With signals blocked: a handler that allocates or forks must not find the map's lock held. */
 static void tell_module_map(void (*what)(uintptr_t), uintptr_t frame)
@@ -152,4 +157,37 @@ EXPORT int prctl(int option, ...)
     if (ours && result == 0)
         ht_lifecycle_confined();
     return (int)result;
+}
+
+FROM_ASM long ht_syscall_failed(long minus_errno);
+long ht_syscall_failed(long minus_errno)
+{
+    errno = (int)-minus_errno;
+    return -1;
+}
+
+/* Others of its operations only ask; so does one without a filter. */
+static bool confines(unsigned operation, const void *filter)
+{
+    return operation == SECCOMP_SET_MODE_STRICT ||
+           (operation == SECCOMP_SET_MODE_FILTER && filter != NULL);
+}
+
+FROM_ASM long ht_syscall_seccomp(long number, unsigned operation, unsigned long flags,
+                                 const void *filter);
+long ht_syscall_seccomp(long number, unsigned operation, unsigned long flags, const void *filter)
+{
+    bool ours = confines(operation, filter) && !ht_in_copied_process();
+    bool all = ours && operation == SECCOMP_SET_MODE_FILTER && (flags & SECCOMP_FILTER_FLAG_TSYNC);
+    if (all)
+        ht_lifecycle_confines_all();
+    long result = ht_system_call(number, operation, flags, filter);
+    if (ours && !all && result >= 0)
+        ht_lifecycle_confined();
+    return result < 0 ? ht_syscall_failed(result) : result;
+}
+
+EXPORT FRAMELESS long syscall(__attribute__((unused)) long number, ...)
+{
+    HT_SYSCALL_BUT(__NR_seccomp, ht_syscall_seccomp, ht_syscall_failed);
 }

@@ -260,7 +260,7 @@ enum htl_end_reason {
     HTL_END_EXIT = 1,    /* the process ended in good order */
     HTL_END_EXEC = 2,    /* the process image was replaced */
     HTL_END_STOPPED = 3, /* counting was stopped on request */
-    HTL_END_DORMANT = 4, /* heaptally failed inside and stepped aside */
+    HTL_END_DORMANT = 4, /* heaptally stepped aside: it failed inside, or was confined (seccomp) */
 };
 
 struct htl_end {

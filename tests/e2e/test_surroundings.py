@@ -28,6 +28,8 @@ def own_mounts():
     if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
         os._exit(99)
 
+FIRST_TICK = {"INTERVAL": "130ms", "ROOT": "1"}  # of a process that another one started
+
 
 class Surroundings(harness.TallyTest):
     def unharmed(self, name, result, out="done\n"):
@@ -213,18 +215,35 @@ class Surroundings(harness.TallyTest):
     def test_confined(self):
         """Who may make few system calls is not killed for ours: neither where the watching would
         begin after that, nor at its end. Where it had begun before, it goes on."""
-        result = self.tally([harness.program("confined")], {"INTERVAL": "130ms", "ROOT": "1"})
-        self.expect("confined in its first tick: exit status", result.status, 0)
-        self.expect("confined in its first tick: files", self.snapshots(), [])
-        result = self.tally([harness.program("confined")])
-        self.expect("confined while watched: exit status", result.status, 0)
+        for how in "prctl", "syscall":
+            result = self.tally([harness.program("confined"), how], FIRST_TICK)
+            self.expect(f"confined in its first tick, {how}: exit status", result.status, 0)
+            self.expect(f"confined in its first tick, {how}: files", self.snapshots(), [])
+            result = self.tally([harness.program("confined"), how])
+            self.expect(f"confined while watched, {how}: exit status", result.status, 0)
+            report = self.report(self.only_snapshot())
+            self.expect(f"confined while watched, {how}: live bytes",
+                        harness.controller(report, "confined")["live_bytes"], 101000)
+            os.unlink(self.only_snapshot())
+
+    def test_confined_with_all_threads(self):
+        """Ours are gone before, and so is the watch: with its last figures, in good order."""
+        result = self.tally([harness.program("confined"), "all"], FIRST_TICK)
+        self.expect("all confined in the first tick: exit status", result.status, 0)
+        self.expect("all confined in the first tick: what is said", result.own, [])
+        self.expect("all confined in the first tick: files", self.snapshots(), [])
+        result = self.tally([harness.program("confined"), "all"])
+        self.expect("all confined while watched: exit status", result.status, 0)
+        self.expect("all confined while watched: what is said last",
+                    result.own[-1].endswith("the figures end here"), True)
         report = self.report(self.only_snapshot())
-        self.expect("confined while watched: live bytes",
-                    harness.controller(report, "confined")["live_bytes"], 101000)
+        self.expect("all confined while watched: complete", report["process"]["complete"], True)
+        self.expect("all confined while watched: live bytes",
+                    harness.controller(report, "confined")["live_bytes"], 1000)
 
     def test_fork_of_the_confined(self):
         """The child is as confined, and is not watched; nor is it killed for that."""
-        for name, more in ("watched", {}), ("in its first tick", {"INTERVAL": "130ms", "ROOT": "1"}):
+        for name, more in ("watched", {}), ("in its first tick", FIRST_TICK):
             result = self.tally([harness.program("confined"), "fork"], more)
             self.expect(f"fork of the confined, {name}: exit status", result.status, 0)
             files = self.snapshots()
@@ -235,7 +254,7 @@ class Surroundings(harness.TallyTest):
     def test_seccomp_is_asked_for(self):
         """Who is refused a filter is watched as before, to its end; so is the parent of a child
         that shares its memory."""
-        for name, more in ("watched", {}), ("in its first tick", {"INTERVAL": "130ms", "ROOT": "1"}):
+        for name, more in ("watched", {}), ("in its first tick", FIRST_TICK):
             result = self.tally([harness.program("confined"), "probe"], more)
             self.expect(f"probe, {name}: exit status", result.status, 0)
             report = self.report(self.only_snapshot())

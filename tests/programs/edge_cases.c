@@ -1,12 +1,15 @@
 /*
  * Prints what the allocator answers to calls at the edge of what is allowed: whether a block came
- * back, errno, alignment, content. The answers with heaptally must be those without.
+ * back, errno, alignment, content; and what comes of system calls made by number. The answers with
+ * heaptally must be those without.
  */
 #include "program.h"
 
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* Volatile: these calls are wrong or strange, and the compiler knows. */
 static volatile size_t huge = SIZE_MAX, half = PTRDIFF_MAX, zero = 0, three = 3, one = 1,
@@ -75,6 +78,27 @@ static int calloc_is_zero(size_t size)
     return dirty;
 }
 
+/* The two pages of a file that say which they are, mapped by a call of six arguments. */
+static int all_arguments_arrive(void)
+{
+    const long page = sysconf(_SC_PAGESIZE);
+    int file = memfd_create("pages", 0);
+    MUST(pwrite(file, "first", 6, 0) == 6 && pwrite(file, "second", 7, page) == 7);
+    char *second = (char *)syscall(SYS_mmap, NULL, page, PROT_READ, MAP_PRIVATE, file, page);
+    MUST(second != MAP_FAILED);
+    int good = strcmp(second, "second") == 0;
+    MUST(munmap(second, (size_t)page) == 0 && close(file) == 0);
+    return good;
+}
+
+/* By errno. */
+static int fails(long number)
+{
+    errno = 0;
+    long result = syscall(number, -1L, NULL, 0L);
+    return result == -1 ? errno : 0;
+}
+
 int main(void)
 {
     ANSWER(malloc(zero));
@@ -130,5 +154,10 @@ int main(void)
     RESULT(calloc_is_zero(100));
     RESULT(calloc_is_zero(5000));
     RESULT(calloc_is_zero(300000));
+    RESULT(all_arguments_arrive());
+    RESULT(fails(SYS_read));
+    RESULT(fails(SYS_seccomp));
+    RESULT(fails(1L << 20));
+    RESULT(syscall(SYS_getppid) == getppid());
     return 0;
 }
