@@ -1,6 +1,7 @@
 #include "aggregate.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "capture_ring.h"
 #include "internal_heap.h"
@@ -13,7 +14,9 @@
 #define WIDE_TRIES 2u /* passes over all sites, while any of them keeps moving */
 #define NARROW_TRIES                                                                               \
     16u /* looks at one such site alone, before its figures are taken as they are */
-#define NARROW_SITES 64u /* sites that are looked at alone; the others have their turn later */
+#define NARROW_SITES 64u  /* sites that are looked at alone; the others have their turn later */
+#define LAST_NAPS    200u /* at most, at the last look, for who is in the middle of moving */
+#define LAST_NAP_NS  500000
 
 struct ht_sums ht_sums;
 
@@ -588,10 +591,10 @@ static void raise_figures(uint64_t *raw, const uint64_t *next)
     }
 }
 
-/* The figures of a site that moves: exact where it can be found at rest for a moment. Where it
- * never is, what was moved during a narrow look is missing, until the next: that much, rather than
- * figures that stand still for ever. None falls, and none is too high. */
-static void catch_figures(struct place *place, uint32_t site)
+/* The figures of a site that moves: exact, and true, where it can be found at rest for a moment.
+ * Where it never is, what was moved during a narrow look is missing, until the next: that much,
+ * rather than figures that stand still for ever. None falls, and none is too high. */
+static bool catch_figures(struct place *place, uint32_t site)
 {
     for (unsigned tries = 0; tries < NARROW_TRIES; tries++) {
         enum rest rest = look_narrowly(place, site);
@@ -600,21 +603,29 @@ static void catch_figures(struct place *place, uint32_t site)
         if (rest != STILL)
             continue;
         memcpy(place->raw, place->next, sizeof place->raw);
-        return;
+        return true;
     }
+    return false;
 }
 
-/* Sites that change hands all the time, as two do that a thread counts in one cell by turns. */
-static void look_at_moving(uint32_t moving)
+/* Sites that change hands all the time, as two do that a thread counts in one cell by turns. And
+ * those of a thread that lost the processor in the middle, or ends while the process does: if none
+ * of them gets its turn later, it is waited for. */
+static void look_at_moving(uint32_t moving, bool last)
 {
     static uint32_t next; /* where the last search ended: each gets its turn */
-    uint32_t left = moving < NARROW_SITES ? moving : NARROW_SITES;
+    const struct timespec nap = {.tv_nsec = LAST_NAP_NS};
+    uint32_t left = last || moving < NARROW_SITES ? moving : NARROW_SITES;
+    unsigned naps = last ? LAST_NAPS : 0;
     for (uint32_t seen = 0; left > 0 && seen < ht_sums.site_count; seen++, next++) {
         if (next >= ht_sums.site_count)
             next = 0;
         if (!place_at(next)->moving)
             continue;
-        catch_figures(place_at(next), ht_sums.sites[next]);
+        while (!catch_figures(place_at(next), ht_sums.sites[next]) && naps > 0) {
+            naps--;
+            nanosleep(&nap, NULL);
+        }
         left--;
     }
 }
@@ -773,14 +784,14 @@ void ht_aggregate_look(enum ht_look why)
         uint32_t moving = try_look();
         for (unsigned tries = 1; tries < WIDE_TRIES && moving > NARROW_SITES; tries++)
             moving = try_look();
-        look_at_moving(moving);
+        look_at_moving(moving, why == HT_LOOK_LAST);
     }
     ht_unwind_answer();
     sum_sites();
     ht_unwind_answer();
     begin_tags();
-    sum_by_tag(why == HT_LOOK_TICK);
-    sum_tags(why == HT_LOOK_TICK);
+    sum_by_tag(why != HT_LOOK_SAMPLE);
+    sum_tags(why != HT_LOOK_SAMPLE);
     looked = true;
 }
 

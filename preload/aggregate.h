@@ -72,6 +72,8 @@ void ht_aggregate_describe(void);
 enum ht_look {
     HT_LOOK_SAMPLE, /* at a moment of chance: its live bytes count for the lowest of the tick */
     HT_LOOK_TICK,   /* at the regular moment of a tick: they do not, unless there was no sample */
+    HT_LOOK_LAST,   /* the same, and none follows: waits for a thread that was stopped in the middle
+                       of moving figures, a tenth of a second at most */
 };
 
 /*

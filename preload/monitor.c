@@ -600,7 +600,7 @@ static void say_last_word(uint32_t end_reason)
 {
     open_file();
     ht_aggregate_answer();
-    ht_aggregate_look(HT_LOOK_TICK);
+    ht_aggregate_look(HT_LOOK_LAST);
     struct ht_moment moment = ht_moment_now();
     check_promises(&moment); /* a short run breaks them as well as a long one */
     ht_snapshot_tick(true, end_reason);

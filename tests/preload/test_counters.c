@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "../../preload/aggregate.h"
 #include "../../preload/capture_ring.h"
@@ -370,6 +371,55 @@ START_TEST(eviction_cut_short_by_a_fork)
 }
 END_TEST
 
+static struct ht_thread *halfway; /* in the middle of moving the figures of the fourth site */
+
+static void get_halfway(struct ht_thread *thread)
+{
+    ht_count(thread, sites[3], HT_ALLOCATED_BYTES, 5);
+    __atomic_store_n(&thread->sequence, thread->sequence + 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&ht_total(sites[3])->started, 1, __ATOMIC_ACQ_REL);
+    halfway = thread;
+}
+
+/* The other half. */
+static void *go_on(void *delay_us)
+{
+    usleep((useconds_t)(uintptr_t)delay_us);
+    struct ht_cell *cell = &halfway->cells[ht_cell_of(sites[3])];
+    struct ht_total *total = ht_total(sites[3]);
+    for (unsigned f = 0; f < HT_FIGURES; f++) {
+        __atomic_fetch_add(&total->figures[f], cell->figures[f], __ATOMIC_RELAXED);
+        __atomic_store_n(&cell->figures[f], 0, __ATOMIC_RELEASE);
+    }
+    __atomic_fetch_add(&total->finished, 1, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&halfway->sequence, halfway->sequence + 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* What a thread is just moving is missing until the next look. Where none follows, the thread is
+ * waited for; but not for ever. */
+START_TEST(the_last_look_waits_for_who_is_halfway)
+{
+    pthread_t thread;
+    make_sites();
+    ck_assert(ht_aggregate_begin());
+    ck_assert(ht_thread_begin());
+    ht_count(ht_self, sites[3], HT_ALLOCATED_BYTES, 5);
+    ht_aggregate_answer();
+    ht_aggregate_look(HT_LOOK_SAMPLE);
+    uint64_t before = ht_sums.total.allocated_blocks;
+    get_halfway(ht_self);
+    ht_aggregate_look(HT_LOOK_TICK);
+    ck_assert_uint_eq(ht_sums.total.allocated_blocks, before);
+    ht_aggregate_look(HT_LOOK_LAST);
+    ck_assert_uint_eq(ht_sums.total.allocated_blocks, before);
+    pthread_create(&thread, NULL, go_on, (void *)20000);
+    ht_aggregate_look(HT_LOOK_LAST);
+    ck_assert_uint_eq(ht_sums.total.allocated_blocks, before + 1);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
 #if !HT_THREAD_SANITIZER /* whose own state is gone when the last round of destructors runs */
 static bool cancelled_while_counting;
 
@@ -421,4 +471,5 @@ SUPPORT_MAIN("counters", reader_never_sees_figures_fall,
 #endif
              sites_are_numbered_in_order, of_two_numbers_one_stands,
              a_site_left_without_a_number_gets_one, two_ids_are_one_site, looks_know_all_frames,
-             what_comes_to_no_tag_counts, eviction_cut_short_by_a_fork)
+             what_comes_to_no_tag_counts, eviction_cut_short_by_a_fork,
+             the_last_look_waits_for_who_is_halfway)
