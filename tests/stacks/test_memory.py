@@ -151,6 +151,12 @@ class MemoryTest(harness.TallyTest):
         self.expect_that("own bytes for each further thread", each, each <= PER_THREAD,
                          f"<= {PER_THREAD}")
 
+    def test_threads_that_end_with_the_process(self):
+        """What they are moving to the totals just then is in the last figures."""
+        for _ in range(100):
+            figures, _, counted = self.watched(PATHS, 40, 2000, 0)
+            self.expect_exact(counted, figures)
+
     def many_stacks(self, stacks, options=None):
         figures, report, counted = self.watched(stacks, 1, 3 * stacks, options=options)
         sites = [s for c in report["controllers"] for s in c["sites"]]
